@@ -1,0 +1,67 @@
+# Two commands: `make demo` runs the whole pipeline on built-in data, `make test` runs the tests.
+# Either sets everything up first. They need Python >= 3.11, git and make, and nothing else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PRESET ?=
+ARGS ?=
+VENV := .venv
+STAMP := $(VENV)/.installed
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python,\
+            $(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH VIRTUAL_ENV
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo 'make demo                 set up, then run the whole pipeline on the built-in data (CPU: about 10 minutes)'
+	@echo 'make demo PRESET=paper    the same with presets/paper.yaml copied to params.yaml first'
+	@echo 'make test                 set up, then run the tests   (make test ARGS="-k split" runs some)'
+	@echo 'make lint                 check style with ruff'
+	@echo 'make clean                remove the environment; data, models and metrics stay'
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo 'No Python >= 3.11 found. Install one, or name it: make demo PYTHON=/path/to/python3.12' >&2; exit 1; fi
+	@echo '==> Creating $(VENV) with $(PYTHON) and installing pinned dependencies (about 6 GB, 3-5 minutes)'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo 'The venv module failed (see above); on Debian: apt-get install python3-venv' >&2; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	@$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+	@echo '==> Environment ready'
+
+# A source archive has no .git: tell DVC so. In a git checkout the setting is taken back.
+.PHONY: scm
+scm: $(STAMP)
+	@if [ -e .git ]; then dvc config --local --unset core.no_scm 2>/dev/null || true; \
+	 else dvc config --local core.no_scm true; fi
+
+demo: $(STAMP) scm
+ifneq ($(PRESET),)
+	@test -f presets/$(PRESET).yaml || { echo "presets/$(PRESET).yaml does not exist; there are: $(notdir $(basename $(wildcard presets/*.yaml)))" >&2; exit 1; }
+	@echo '==> Copying presets/$(PRESET).yaml to params.yaml'
+	@cp presets/$(PRESET).yaml params.yaml
+endif
+	@echo '==> Running the pipeline (dvc repro); stages whose inputs are unchanged are skipped'
+	@dvc repro
+	@echo
+	@python -m iqagpt.summary
+	@echo '==> Look at: results/tables.md (Tables 1-4 beside the paper), reports/reports.md, metrics/*.json; dvc metrics show'
+
+test: $(STAMP)
+	@echo '==> Running the tests'
+	@python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	@ruff check . && ruff format --check .
+
+clean:
+	rm -rf $(VENV)
