@@ -33,7 +33,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo 'The venv module failed (see above); on Debian: apt-get install python3-venv' >&2; exit 1; }
-	@$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	@$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[test]'
 	@touch $@
 	@echo '==> Environment ready'
@@ -50,10 +49,11 @@ ifneq ($(PRESET),)
 	@echo '==> Copying presets/$(PRESET).yaml to params.yaml'
 	@cp presets/$(PRESET).yaml params.yaml
 endif
+	@iqagpt validate
 	@echo '==> Running the pipeline (dvc repro); stages whose inputs are unchanged are skipped'
 	@dvc repro
 	@echo
-	@python -m iqagpt.summary
+	@iqagpt summary
 	@echo '==> Look at: results/tables.md (Tables 1-4 beside the paper), reports/reports.md, metrics/*.json; dvc metrics show'
 
 test: $(STAMP)

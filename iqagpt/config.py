@@ -54,7 +54,7 @@ def load_section(params_file: str | Path, section: str, cls: type[T]) -> T:
             raise ParamsError(
                 f"{params_file}: section '{section}' is missing"
                 + (f" below '{where}'" if where else "")
-                + _suggest(name, known)
+                + suggest(name, known)
                 + "; compare with presets/smoke.yaml"
             )
         node = node[name]
@@ -87,7 +87,8 @@ def given_file(value: str) -> Path | None:
     return None if path == NO_FILE else path
 
 
-def _suggest(name: str, known: list[str]) -> str:
+def suggest(name: str, known: list[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name nearest to `name`, or nothing if none is near."""
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
@@ -99,9 +100,7 @@ def _build(cls: type[T], node: Any, where: str) -> T:
     names = [field.name for field in dataclasses.fields(cls)]
     for key in node:
         if key not in names:
-            raise ParamsError(
-                f"{where}.{key}: unknown key{_suggest(key, names)}; known keys: {', '.join(names)}"
-            )
+            raise ParamsError(f"{where}.{key}: unknown key{suggest(key, names)}; known keys: {', '.join(names)}")
     missing = [name for name in names if name not in node]
     if missing:
         raise ParamsError(f"{where}.{missing[0]}: missing key; add it (presets/ shows complete files)")
@@ -144,9 +143,7 @@ def _convert_tuple(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
         members = (members[0],) * len(value)
     if len(members) != len(value):
         raise _wrong(where, f"a list of {len(members)} values", value)
-    return tuple(
-        _convert(m, v, f"{where}[{i}]") for i, (m, v) in enumerate(zip(members, value, strict=True))
-    )
+    return tuple(_convert(m, v, f"{where}[{i}]") for i, (m, v) in enumerate(zip(members, value, strict=True)))
 
 
 def _convert_scalar(kind: type, value: Any, where: str) -> Any:

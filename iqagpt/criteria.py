@@ -136,7 +136,7 @@ def caption_to_scores(caption: str) -> dict[str, int | None]:
     text = _normalise(caption)
     scores: dict[str, int | None] = {}
     for criterion in CRITERIA:
-        found = re.findall(rf"(?:^|; ){re.escape(_normalise(criterion.title))}: ([^;:]*?)(?=;|$)", text)
+        found = re.findall(rf"(?:^|; ){re.escape(_normalise(criterion.title))}:([^;]*)", text)
         if len(found) == 1 and found[0].strip() in _PHRASES[criterion.key]:
             scores[criterion.key] = _PHRASES[criterion.key][found[0].strip()]
     return scores

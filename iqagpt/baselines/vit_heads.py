@@ -1,0 +1,101 @@
+"""Image-only multi-task models on the CLS token: what ViT-C and ViT-R share (paper 3.2, Fig. 5).
+
+The captioner's image encoder, then four groups of two fully connected layers, one group per criterion.
+Shapes: images (B, 1, H, W) -> {criterion: (B, outputs)}.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from iqagpt.artifacts import ArtifactWriter
+from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
+from iqagpt.criteria import KEYS
+from iqagpt.device import pick_device
+from iqagpt.scored_images import ScoredImages
+from iqagpt.training import LossFactory, Recipe, build_seeded, fit
+from iqagpt.weights import save_weights
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsParams(Recipe):
+    """Geometry and `Recipe` of an image-only model.
+
+    Attributes
+    ----------
+    encoder : EncoderParams
+        As the captioner's.
+    hidden : int
+        Width between the two layers of each head. Not stated in the paper.
+    """
+
+    encoder: EncoderParams
+    hidden: int
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        if self.hidden < 1:
+            raise ValueError(f"hidden: expected a whole number > 0, got {self.hidden}")
+
+
+class MultiHeadViT(nn.Module):
+    """Image encoder with one two-layer head per criterion on its CLS token."""
+
+    def __init__(self, params: HeadsParams, image_size: int, outputs: dict[str, int]) -> None:
+        super().__init__()
+        self.image_encoder = build_image_encoder(params.encoder, image_size)
+        self.heads = nn.ModuleDict(
+            {
+                key: nn.Sequential(
+                    nn.Linear(params.encoder.width, params.hidden), nn.ReLU(), nn.Linear(params.hidden, size)
+                )
+                for key, size in outputs.items()
+            }
+        )
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the outputs (B, size) of each head."""
+        cls = self.image_encoder.forward_features(images)[:, 0]
+        return {key: head(cls) for key, head in self.heads.items()}
+
+
+def fit_heads(
+    params: HeadsParams,
+    images: ScoredImages,
+    outputs: dict[str, int],
+    make_loss: LossFactory,
+    writer: ArtifactWriter,
+) -> dict[str, np.ndarray]:
+    """Fit a model on ``train``, store it, and return its raw outputs for the held-out images.
+
+    Returns
+    -------
+    dict
+        (N, size), float32, per criterion.
+    """
+    model = build_seeded(lambda: MultiHeadViT(params, images.image_size, outputs), params.seed)
+    train, val = images.subset("train"), images.subset("val")
+    curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device())
+    save_weights(writer, model)
+    writer.table("curve", curve)
+    return _run(model, images.held_out(), params.batch_size)
+
+
+def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:
+    """Return scores as whole numbers (N, 4), int64, with `no_lesion` standing for an absent lesion score."""
+    return torch.tensor(table[list(KEYS)].astype("Int64").fillna(no_lesion).to_numpy(dtype=np.int64))
+
+
+@torch.inference_mode()
+def _run(model: nn.Module, images: ScoredImages, batch_size: int) -> dict[str, np.ndarray]:
+    device = next(model.parameters()).device
+    parts = []
+    batches = np.array_split(np.arange(len(images)), math.ceil(len(images) / batch_size))
+    for indices in tqdm(batches, desc="scores", unit="batch", disable=None):
+        parts.append(model(torch.from_numpy(images.batch(indices)).to(device)))
+    return {key: torch.cat([part[key] for part in parts]).float().cpu().numpy() for key in KEYS}

@@ -1,0 +1,75 @@
+"""Fit the captioner by next-token prediction (paper 2.2, Eq. 1; recipe of 2.4)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional
+
+from iqagpt.captioner.captioner import Captioner
+from iqagpt.captioner.image_encoder import EncoderParams
+from iqagpt.captioner.text_stack import TextParams
+from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.scored_images import ScoredImages
+from iqagpt.training import Loss, Recipe, build_seeded, fit
+
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class TrainParams(Recipe):
+    """Section ``train``: geometry of the captioner and its `Recipe`."""
+
+    encoder: EncoderParams
+    text: TextParams
+
+
+def fit_captioner(
+    params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+) -> tuple[Captioner, pd.DataFrame]:
+    """Build and fit a captioner on the ``train`` images.
+
+    Returns
+    -------
+    Captioner
+        In evaluation mode.
+    DataFrame
+        The learning curve, one row per epoch; losses are nats per caption.
+    """
+    model = build_seeded(
+        lambda: Captioner(params.encoder, params.text, image_size=images.image_size, vocabulary_size=tokenizer.size),
+        params.seed,
+    )
+    curve = fit(
+        model,
+        lambda subset, where: caption_loss(subset, tokenizer, where),
+        train=images.subset("train"),
+        val=images.subset("val"),
+        recipe=params,
+        device=device,
+    )
+    return model, curve
+
+
+def caption_loss(images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device) -> Loss:
+    """Return the loss of Eq. 1: minus the log-likelihood of a caption, summed over tokens, mean over images."""
+    ids = pad(tokenizer.encode(images.table["caption"].tolist()), tokenizer.pad_id).to(device)
+
+    def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
+        tokens = ids[torch.as_tensor(indices, device=ids.device)]
+        logits = model(batch, tokens[:, :-1])
+        targets = tokens[:, 1:].masked_fill(tokens[:, 1:] == tokenizer.pad_id, IGNORE)
+        total = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORE, reduction="sum")
+        return total / len(batch)
+
+    return loss
+
+
+def pad(sequences: list[list[int]], pad_id: int) -> torch.Tensor:
+    """Pad token ids on the right to one length, (B, T), int64."""
+    if not sequences:
+        return torch.zeros((0, 0), dtype=torch.long)
+    rows = [torch.tensor(sequence) for sequence in sequences]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)

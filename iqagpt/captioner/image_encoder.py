@@ -1,0 +1,109 @@
+"""The image encoder: a vision transformer on full-size windowed CT slices.
+
+As published it is ViT-S/16 (paper 2.2) with one input channel: ``stem: linear``, patch 16, width 384, depth 12, 6 heads; at
+512 x 512 that is 1,025 tokens. The small default puts a convolutional stem before the transformer, since a linear patch
+embedding learns the local statistics of noise slowly (Xiao et al., Early convolutions help transformers see better, 2021).
+
+Shapes: images (B, 1, H, W) in [0, 1] -> tokens (B, 1 + H W / patch^2, width); token 0 is CLS.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderParams:
+    """Geometry of the image encoder.
+
+    Attributes
+    ----------
+    stem : {"linear", "conv"}
+        One linear patch embedding, or stride-2 convolutions down to the patch grid.
+    patch_size : int
+        Pixels along one side of a patch; a power of two for ``conv``. The image side must be a multiple of it.
+    width, depth, heads : int
+        Token width, number of blocks, attention heads.
+    """
+
+    stem: Literal["linear", "conv"]
+    patch_size: int
+    width: int
+    depth: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        if min(self.patch_size, self.width, self.depth, self.heads) < 1:
+            raise ValueError("patch_size, width, depth, heads: expected numbers > 0")
+        if self.width % self.heads:
+            raise ValueError(f"heads: expected a divisor of width {self.width}, got {self.heads}")
+        if self.stem == "conv" and self.patch_size & (self.patch_size - 1):
+            raise ValueError(f"patch_size: expected a power of two with stem 'conv', got {self.patch_size}")
+
+
+class ConvStem(nn.Module):
+    """Stride-2 convolutions with batch normalisation to the patch grid, then a 1 x 1 projection.
+
+    Batch statistics, not per-image ones: normalising each image would erase the noise level that is to be judged.
+    """
+
+    def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **unused: Any) -> None:
+        super().__init__()
+        stages = int(math.log2(patch_size))
+        widths = [max(8, embed_dim >> (stages - 1 - i)) for i in range(stages)]
+        layers: list[nn.Module] = []
+        for before, after in zip([in_chans, *widths], widths, strict=False):
+            layers += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
+        # Channels last halves the time of the first layers on a CPU.
+        self.body = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.proj = nn.Conv2d(widths[-1], embed_dim, 1)
+        self.num_patches = (img_size // patch_size) ** 2
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (B, 1, H, W) to tokens (B, N, width)."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        return self.proj(self.body(images)).flatten(2).transpose(1, 2)
+
+
+def build_image_encoder(params: EncoderParams, image_size: int) -> VisionTransformer:
+    """Build the encoder for square images.
+
+    Parameters
+    ----------
+    params : EncoderParams
+    image_size : int
+        Side of the image in pixels.
+
+    Returns
+    -------
+    timm VisionTransformer without a head; ``forward_features`` returns all normed tokens.
+
+    Raises
+    ------
+    ValueError
+        If the image side is not a multiple of the patch size.
+    """
+    if image_size % params.patch_size:
+        raise ValueError(
+            f"encoder.patch_size: expected a divisor of the image side {image_size}, got {params.patch_size}"
+        )
+    embed = PatchEmbed if params.stem == "linear" else ConvStem
+    return VisionTransformer(
+        img_size=image_size,
+        patch_size=params.patch_size,
+        in_chans=1,
+        num_classes=0,
+        embed_dim=params.width,
+        depth=params.depth,
+        num_heads=params.heads,
+        embed_layer=embed,
+    )

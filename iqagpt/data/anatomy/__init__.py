@@ -1,0 +1,1 @@
+"""Synthetic abdominal anatomy: patients drawn from a seed, slices drawn from patients."""

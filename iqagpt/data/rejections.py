@@ -1,0 +1,64 @@
+"""The list of input files that could not be used, which `ingest` stores as ``rejected.csv``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from iqagpt.errors import InputError
+
+
+@dataclass(slots=True)
+class Rejections:
+    """Files that could not be used: they never stop a run, but are counted and listed.
+
+    Attributes
+    ----------
+    root : Path
+        Files are listed relative to it, so that the list tells nothing about the machine.
+    patients : set of str
+        Patients that lost a file.
+    """
+
+    root: Path
+    patients: set[str] = field(default_factory=set)
+    _rows: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, path: Path, reason: str, remedy: str, patient_id: str | None = None) -> None:
+        """List a file once, with the first reason found."""
+        if patient_id:
+            self.patients.add(patient_id)
+        self._rows.setdefault(path.relative_to(self.root).as_posix(), (reason, remedy))
+
+    def table(self) -> pd.DataFrame:
+        """Return the list as a table: file, reason, remedy, sorted by file."""
+        rows = [(file, *self._rows[file]) for file in sorted(self._rows)]
+        return pd.DataFrame(rows, columns=["file", "reason", "remedy"])
+
+    def summary(self, most: int = 3) -> str:
+        """Return the first reasons in one line; empty when nothing was rejected."""
+        rows = [f"{file}: {self._rows[file][0]}" for file in sorted(self._rows)[:most]]
+        more = [f"and {len(self) - most} more"] if len(self) > most else []
+        return "; ".join(rows + more)
+
+    def no_pairs(self) -> str:
+        """Return the message for an input of which nothing is left."""
+        reasons = f"{len(self)} file(s) rejected: {self.summary()}" if len(self) else "none was rejected"
+        return f"ingest.root: no usable pair below {self.root}; {reasons}; mend the files or correct section ingest"
+
+    def check(self, strict: bool) -> None:
+        """Refuse any rejected file in strict mode.
+
+        Raises
+        ------
+        InputError
+            If `strict` and a file was rejected.
+        """
+        if strict and len(self):
+            raise InputError(
+                f"ingest.strict: {len(self)} rejected file(s) below {self.root}: {self.summary()}; "
+                "mend or remove them, or set ingest.strict: false to go on without them"
+            )

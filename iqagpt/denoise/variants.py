@@ -1,0 +1,120 @@
+"""The graded qualities of every slice: NDCT, LDCT, MAP-NN d = 1.., RED-CNN; and how near each is to NDCT (paper 2.1).
+
+Stage ``denoise`` calls `write_variants`. Peak signal-to-noise ratio, structural similarity and root mean squared error are taken
+inside the display window, its width being the data range; they depend on both, so the window stands beside them.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from skimage.metrics import structural_similarity
+from torch import nn
+from tqdm import tqdm
+
+from iqagpt.artifacts import Artifact, ArtifactWriter
+from iqagpt.ct import apply_window
+from iqagpt.denoise.fitting import denoise_slice, load_denoiser
+from iqagpt.denoise.map_nn import MapNN
+from iqagpt.denoise.red_cnn import RedCNN
+
+logger = logging.getLogger(__name__)
+
+
+def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -> dict[str, dict[str, float]]:
+    """Denoise every slice and write all its variants.
+
+    Parameters
+    ----------
+    lesions : Artifact
+        Slices, from stage ``simulate``.
+    denoisers : Path
+        Folder with the artifacts ``map_nn`` and ``red_cnn``.
+    writer : ArtifactWriter
+        Of a ``variants`` artifact: ``<variant>.npy`` and ``lesion_mask.npy``, (N, H, W), and a manifest with one row per image.
+
+    Returns
+    -------
+    dict
+        By variant other than NDCT, the mean over slices of ``psnr_db``, ``ssim`` and ``rmse_hu``; and ``window_hu``.
+
+    Raises
+    ------
+    ArtifactError
+        If a denoiser is missing, altered, or made for another window.
+    """
+    lower, upper = (float(value) for value in lesions.info["window_hu"])
+    models = [
+        load_denoiser(denoisers / model_class.name, model_class, window_hu=(lower, upper))
+        for model_class in (MapNN, RedCNN)
+    ]
+    shape = lesions.array("ndct").shape
+    arrays: dict[str, np.ndarray] = {}
+    fidelity = []
+    for row, images in _each_slice(lesions, models):
+        for variant, image_hu in images.items():
+            if variant not in arrays:
+                arrays[variant] = writer.array(variant, shape, np.int16)
+            arrays[variant][row] = image_hu
+            if variant != "ndct":
+                fidelity.append({"variant": variant, **compare(image_hu, images["ndct"], (lower, upper))})
+    writer.array("lesion_mask", shape, np.uint8)[:] = lesions.array("lesion_mask")
+    writer.manifest(_manifest(lesions.manifest, list(arrays)))
+    writer.info |= {"window_hu": [lower, upper], "variants": list(arrays)}
+    means = pd.DataFrame(fidelity).groupby("variant", sort=False).mean()
+    metrics = {variant: row.dropna().to_dict() for variant, row in means.iterrows()}
+    logger.info("%d slices, %d variants each", shape[0], len(arrays))
+    return {**metrics, "window_hu": {"lower": lower, "upper": upper}}
+
+
+def compare(image_hu: np.ndarray, reference_hu: np.ndarray, window_hu: tuple[float, float]) -> dict[str, float]:
+    """Measure how near an image is to a reference inside a window.
+
+    Parameters
+    ----------
+    image_hu, reference_hu : ndarray, (H, W), HU
+        H and W at least 11.
+    window_hu : (lower, upper)
+        Both images are clipped to it; its width is the data range.
+
+    Returns
+    -------
+    dict of str to float
+        ``rmse_hu`` (lower is better), ``psnr_db``, ``ssim`` (higher is better). SSIM has a Gaussian window of 11 px, sigma
+        1.5, over the valid region. PSNR is NaN for equal images.
+    """
+    lower, upper = window_hu
+    image, reference = apply_window(image_hu, window_hu), apply_window(reference_hu, window_hu)
+    rmse = float(np.sqrt(np.mean((image - reference).astype(np.float64) ** 2)))
+    ssim = structural_similarity(
+        reference, image, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    return {
+        "psnr_db": float(-20.0 * np.log10(rmse)) if rmse > 0 else float("nan"),
+        "rmse_hu": rmse * (upper - lower),
+        "ssim": float(ssim),
+    }
+
+
+def _each_slice(lesions: Artifact, models: list[nn.Module]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield every slice's row and its variants, (H, W), int16, HU, mildest dose change first."""
+    ndct, ldct = lesions.array("ndct"), lesions.array("ldct")
+    for row in tqdm(range(len(ndct)), desc="denoise", unit="slice", disable=None):
+        images = {"ndct": np.asarray(ndct[row]), "ldct": np.asarray(ldct[row])}
+        for model in models:
+            images |= denoise_slice(model, images["ldct"])
+        yield row, images
+
+
+def _manifest(slices: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """Repeat the slices' manifest for every variant, variant-major."""
+    tables = []
+    for variant in variants:
+        table = slices.drop(columns="row")
+        table.insert(0, "image_id", table["slice_id"] + f"_{variant}")
+        table.insert(3, "variant", variant)
+        table.insert(4, "row", slices["row"])
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,196 @@
+"""Predictions of every method beside the reader's scores, image by image, and the metrics that follow.
+
+Reads the tables of predictions, ``data/captions`` (the truth) and ``data/split``; its numbers go into
+``metrics/evaluate.json``, ``metrics/by_variant.json`` and the tables of the paper.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from iqagpt.artifacts import open_artifact
+from iqagpt.criteria import ALWAYS_SCORED, KEYS
+from iqagpt.errors import ArtifactError
+from iqagpt.evaluation.captions import score_captions
+from iqagpt.evaluation.scores import accuracy, accuracy_by_variant, correlations, unparsed_rate
+from iqagpt.predictions import labels, read_predictions
+
+logger = logging.getLogger(__name__)
+
+#: The method under test; all others are baselines.
+IQAGPT = "iqagpt"
+#: Row of Table 1 that pairs every image with the caption of another one.
+SHUFFLED = "shuffled captions"
+_SHUFFLE_SEED = 0
+_TRUTH = ("image_id", "slice_id", "patient_id", "variant", "score_source", *KEYS, "caption")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The images of one split with what the reader and each method say.
+
+    Attributes
+    ----------
+    split : str
+        ``val`` or ``test``.
+    truth : DataFrame
+        One row per image: ``image_id, slice_id, patient_id, variant, score_source``, the four criteria, ``caption``.
+    predictions : dict
+        By method, a table as of `read_predictions`, rows as in `truth`; ``iqagpt`` first.
+    data_source : str or None
+        Where the images come from, if the captions artifact says so.
+    """
+
+    split: str
+    truth: pd.DataFrame
+    predictions: dict[str, pd.DataFrame]
+    data_source: str | None = None
+
+    @property
+    def score_source(self) -> str:
+        """Where the truth comes from: ``simulated`` or ``reader``."""
+        return "+".join(sorted(self.truth["score_source"].unique()))
+
+
+def load_comparison(
+    predictions: Path, captions: Path, split: Path, *, baselines: Sequence[str], name: str
+) -> Comparison:
+    """Bring truth and predictions together.
+
+    Parameters
+    ----------
+    predictions : path
+        Folder of ``<method>.csv``; tables of methods that are not asked for are ignored.
+    captions, split : path
+        Artifacts of those kinds.
+    baselines : sequence of str
+        Methods to set beside ``iqagpt``.
+    name : str
+        The split: ``val`` or ``test``.
+
+    Raises
+    ------
+    ArtifactError
+        If a table is missing or lacks an image of the split.
+    """
+    source = open_artifact(captions, "captions")
+    splits = open_artifact(split, "split").manifest
+    slices = set(splits.loc[splits["split"] == name, "slice_id"])
+    truth = source.manifest
+    truth = truth.loc[truth["slice_id"].isin(slices), list(_TRUTH)].reset_index(drop=True)
+    _check_truth(truth, captions)
+    found = {method: _load_method(predictions, method, truth, name) for method in (IQAGPT, *baselines)}
+    return Comparison(name, truth, found, source.info.get("data_source"))
+
+
+def captioning(comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[str, float]]]:
+    """Score all captions of all splits in one Java process.
+
+    Returns
+    -------
+    dict
+        By split and method, the text metrics. ``shuffled captions`` is the floor: the reader's own captions, each given
+        to another image at random.
+    """
+    corpora, place = {}, {}
+    for data in comparisons:
+        references = data.truth["caption"].tolist()
+        if not references:
+            continue
+        order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(references))
+        candidates = {method: table["caption"].tolist() for method, table in data.predictions.items()}
+        candidates[SHUFFLED] = [references[i] for i in order]
+        for method, texts in candidates.items():
+            corpora[f"{data.split}: {method}"] = (references, texts)
+            place[f"{data.split}: {method}"] = (data.split, method)
+    logger.info("scoring %d sets of captions", len(corpora))
+    results: dict[str, dict[str, dict[str, float]]] = {data.split: {} for data in comparisons}
+    for key, scores in score_captions(corpora).items():
+        split, method = place[key]
+        results[split][method] = scores
+    return results
+
+
+def measure(data: Comparison, text: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+    """Return the content of ``metrics/evaluate.json``; see rule 7 of the architecture for its shape.
+
+    Parameters
+    ----------
+    data : Comparison
+    text : mapping
+        Text metrics by method, from `captioning`.
+    """
+    metrics: dict[str, Any] = {"n_images": len(data.truth)}
+    if not len(data.truth):
+        return metrics
+    metrics["score_source"] = data.score_source
+    for method, table in data.predictions.items():
+        metrics[method] = {
+            "captioning": text[method],
+            "accuracy": accuracy(data.truth, table),
+            **correlations(data.truth, table),
+            "unparsed": unparsed_rate(table),
+        }
+    return metrics
+
+
+def measure_by_variant(data: Comparison) -> dict[str, Any]:
+    """Return the content of ``metrics/by_variant.json``: accuracy by method, variant and criterion."""
+    by_method = {method: accuracy_by_variant(data.truth, table) for method, table in data.predictions.items()}
+    return {"score_source": data.score_source} | by_method
+
+
+def score_table(data: Comparison, method: str = IQAGPT) -> pd.DataFrame:
+    """List true and predicted scores for a scatter plot, one row per image and criterion.
+
+    Pairs without a score on either side (no lesion, unparsed) have no place on its axes; `class_table` has them.
+    """
+    table = _long(data, method, data.predictions[method][list(KEYS)], data.truth[list(KEYS)])
+    return table.dropna(subset=["truth", "predicted"]).reset_index(drop=True)
+
+
+def class_table(data: Comparison, method: str = IQAGPT) -> pd.DataFrame:
+    """List true and predicted classes (``1`` to ``4``, ``none``, ``unparsed``) for a confusion plot."""
+    table = _long(data, method, labels(data.predictions[method]), labels(data.truth))
+    return table[["criterion", "truth", "predicted"]]
+
+
+def _long(data: Comparison, method: str, predicted: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    parts = [
+        data.truth[["image_id", "variant"]].assign(
+            method=method, criterion=key, truth=truth[key].to_numpy(), predicted=predicted[key].to_numpy()
+        )
+        for key in KEYS
+    ]
+    columns = ["image_id", "method", "criterion", "variant", "truth", "predicted"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _check_truth(truth: pd.DataFrame, captions: Path) -> None:
+    repeated = truth.loc[truth["image_id"].duplicated(), "image_id"]
+    if len(repeated):
+        raise ArtifactError(f"{captions}: image_id '{repeated.iloc[0]}' is given twice; expected one row per image")
+    for key in (*ALWAYS_SCORED, "caption"):
+        empty = truth.loc[truth[key].isna(), "image_id"]
+        if len(empty):
+            raise ArtifactError(f"{captions}: {key} of '{empty.iloc[0]}' is empty; run dvc repro caption")
+
+
+def _load_method(folder: Path, method: str, truth: pd.DataFrame, split: str) -> pd.DataFrame:
+    file = folder / f"{method}.csv"
+    stage = "predict" if method == IQAGPT else f"baseline@{method}"
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no predictions of '{method}' (evaluate.baselines); run dvc repro {stage}")
+    table = read_predictions(file, split).set_index("image_id")
+    lost = [image_id for image_id in truth["image_id"] if image_id not in table.index]
+    if lost:
+        raise ArtifactError(
+            f"{file}: no prediction for {split} image '{lost[0]}' ({len(lost)} missing of {len(truth)}); "
+            f"run dvc repro {stage}"
+        )
+    return table.loc[truth["image_id"]].reset_index()

@@ -1,0 +1,22 @@
+"""Which dataclass each section of ``params.yaml`` becomes, as text, so that looking one up imports nothing."""
+
+#: Class by section, as ``module:class``; dots in a section's name descend.
+SECTIONS: dict[str, str] = {
+    "phantom": "iqagpt.data.phantom:PhantomParams",
+    "ingest": "iqagpt.data.aapm:IngestParams",
+    "split": "iqagpt.data.split:SplitParams",
+    "simulate": "iqagpt.data.lesions:SimulateParams",
+    "denoisers.map_nn": "iqagpt.denoise.map_nn:MapNNParams",
+    "denoisers.red_cnn": "iqagpt.denoise.red_cnn:RedCNNParams",
+    "read": "iqagpt.readers.simulated:ReadParams",
+    "caption": "iqagpt.captioner.tokenizer:CaptionParams",
+    "train": "iqagpt.captioner.fitting:TrainParams",
+    "predict": "iqagpt.captioner.decoding:PredictParams",
+    "baseline.vit_c": "iqagpt.baselines.vit_c:Params",
+    "baseline.vit_r": "iqagpt.baselines.vit_r:Params",
+    "baseline.noise_sd": "iqagpt.baselines.noise_sd:Params",
+    "baseline.majority": "iqagpt.baselines.majority:Params",
+    "baseline.majority_by_variant": "iqagpt.baselines.majority_by_variant:Params",
+    "evaluate": "iqagpt.evaluation.tables:EvaluateParams",
+    "report": "iqagpt.chat.reports:ReportParams",
+}

@@ -1,0 +1,32 @@
+"""Write eight qualities of every slice.  Reads ``data/lesions``, ``models/denoisers``, writes ``data/variants``.
+
+Command: ``python -m stages.denoise --lesions data/lesions --denoisers models/denoisers --output data/variants
+--metrics metrics/denoise.json``
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iqagpt.artifacts import create_artifact, open_artifact, write_metrics
+from iqagpt.denoise.variants import write_variants
+from iqagpt.stage import stage_app
+
+
+def main(
+    lesions: Annotated[Path, typer.Option(help="Slice pairs to denoise.")],
+    denoisers: Annotated[Path, typer.Option(help="Folder with the denoisers map_nn and red_cnn.")],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    metrics: Annotated[Path, typer.Option(help="JSON of PSNR, SSIM and RMSE against NDCT to write.")],
+) -> None:
+    """Denoise every slice: NDCT, LDCT, the levels of MAP-NN, RED-CNN."""
+    pairs = open_artifact(lesions, "lesions")
+    with create_artifact(output, "variants") as writer:
+        fidelity = write_variants(pairs, denoisers, writer)
+    write_metrics(metrics, fidelity)
+
+
+app = stage_app(main)
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,40 @@
+"""Pair the NDCT and LDCT series of every patient.  Reads the folder ``ingest.root``, writes ``data/pairs``.
+
+Command: ``python -m stages.ingest --output data/pairs``
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iqagpt.artifacts import create_artifact
+from iqagpt.config import load_section
+from iqagpt.data.aapm import IngestParams, find_slices
+from iqagpt.data.pair_store import write_pairs
+from iqagpt.data.pairing import pair_slices
+from iqagpt.data.selection import select_pairs
+from iqagpt.stage import stage_app
+
+log = logging.getLogger(__name__)
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+) -> None:
+    """Pair NDCT and LDCT slices from a folder of DICOM series."""
+    options = load_section(params, "ingest", IngestParams)
+    found = find_slices(options)
+    pairs = select_pairs(pair_slices(found, options), options.pairs, found.rejected)
+    found.rejected.check(options.strict)
+    with create_artifact(output, "pairs") as writer:
+        write_pairs(writer, pairs, found, options)
+    log.info("%d pairs written; %d file(s) rejected, see %s", len(pairs), len(found.rejected), output / "rejected.csv")
+
+
+app = stage_app(main)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from iqagpt.artifacts import create_artifact
+from iqagpt.captioner.captioner import Captioner, load_captioner, save_captioner
+from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
+from iqagpt.captioner.text_stack import TextParams, TextStack
+from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
+from iqagpt.errors import ArtifactError
+
+ENCODER = EncoderParams(stem="conv", patch_size=16, width=16, depth=1, heads=2)
+TEXT = TextParams(width=24, text_layers=1, fusion_layers=1, heads=2, intermediate=32, dropout=0.0)
+CPU = torch.device("cpu")
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.fixture
+def captioner() -> Captioner:
+    torch.manual_seed(0)
+    return Captioner(ENCODER, TEXT, image_size=64, vocabulary_size=64).eval()
+
+
+def test_published_image_encoder_has_its_parameters_and_tokens():
+    encoder = build_image_encoder(EncoderParams("linear", 16, 384, 12, 6), 512)
+    assert count(encoder) == 21_787_008
+    assert encoder.pos_embed.shape == (1, 1025, 384)
+
+
+def test_published_text_stack_has_its_parameters():
+    with torch.device("meta"):
+        stack = TextStack(TextParams(768, 6, 6, 12, 3072, 0.1), 30522, 384)
+    assert count(stack) == 120_158_778
+
+
+def test_only_the_last_layers_attend_to_the_image(captioner):
+    first, last = captioner.text.layers
+    assert not hasattr(first, "crossattention")
+    assert last.crossattention.self.key.in_features == ENCODER.width
+
+
+def test_head_is_tied_to_the_word_embeddings(captioner):
+    assert captioner.text.head.decoder.weight is captioner.text.embeddings.word_embeddings.weight
+
+
+def test_logits_depend_on_the_image_and_not_on_later_tokens(captioner):
+    images, ids = torch.rand(2, 1, 64, 64), torch.randint(5, 64, (2, 7))
+    logits = captioner(images, ids)
+    other = ids.clone()
+    other[:, 5:] = 6
+    assert torch.allclose(captioner(images, other)[:, :5], logits[:, :5], atol=1e-6)
+    assert not torch.allclose(captioner(torch.zeros_like(images), ids), logits, atol=1e-4)
+
+
+def test_decoding_with_a_cache_gives_the_same_logits(captioner):
+    ids = torch.randint(5, 64, (2, 7))
+    image_tokens = captioner.encode_image(torch.rand(2, 1, 64, 64))
+    cache = captioner.text.new_cache()
+    steps = [captioner.text(ids[:, i : i + 1], image_tokens, cache) for i in range(7)]
+    assert torch.allclose(torch.cat(steps, 1), captioner.text(ids, image_tokens), atol=1e-5)
+
+
+def test_saved_captioner_gives_the_same_logits(captioner, tmp_path):
+    tokenizer = build_tokenizer(CaptionParams("presets/none.txt"))
+    with create_artifact(tmp_path / "model", "captioner") as writer:
+        save_captioner(writer, captioner, tokenizer)
+    loaded, _, artifact = load_captioner(tmp_path / "model", CPU)
+    images, ids = torch.rand(1, 1, 64, 64), torch.randint(5, 64, (1, 4))
+    assert torch.equal(loaded(images, ids), captioner(images, ids))
+    assert artifact.info["config"]["encoder"]["width"] == 16
+
+
+def test_altered_weights_are_refused(captioner, tmp_path):
+    with create_artifact(tmp_path / "model", "captioner") as writer:
+        save_captioner(writer, captioner, build_tokenizer(CaptionParams("presets/none.txt")))
+    with (tmp_path / "model" / "weights.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    with pytest.raises(ArtifactError, match="sha256"):
+        load_captioner(tmp_path / "model", CPU)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        (("conv", 24, 16, 1, 2), "patch_size"),
+        (("linear", 16, 16, 1, 3), "heads"),
+        (("linear", 0, 16, 1, 2), "patch_size"),
+    ],
+)
+def test_impossible_geometry_names_the_key(values, key):
+    with pytest.raises(ValueError, match=key):
+        EncoderParams(*values)
+
+
+def test_patch_that_does_not_divide_the_image_names_the_key():
+    with pytest.raises(ValueError, match=r"encoder\.patch_size"):
+        build_image_encoder(ENCODER, 72)

@@ -1,0 +1,86 @@
+"""Tiny CT series as DICOM files, for the tests of everything that reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SIDE = 16
+
+
+def write_slice(
+    path: Path, *, z: float = 0.0, hu: np.ndarray | int = 0, kernel: Any = "B30f", thickness: Any = 3, **tags: Any
+) -> Path:
+    """Write one slice; `tags` replace or, when None, remove elements by keyword."""
+    pixels = np.broadcast_to(np.asarray(hu, dtype=np.int32), (SIDE, SIDE)) if np.ndim(hu) == 0 else hu
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    intercept = tags.get("RescaleIntercept", -1024)
+    signed = tags.get("PixelRepresentation", 0)
+    stored = np.asarray(pixels) - int(intercept if intercept is not None else -1024)
+    elements = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CT",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "PatientName": "L506_FD_1",
+        "PatientID": "Anonymous",
+        "BodyPartExamined": "CHEST",
+        "SliceThickness": thickness,
+        "ConvolutionKernel": kernel,
+        "InstanceNumber": 1,
+        "ImagePositionPatient": [-10, -10, z],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "SliceLocation": -z,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "PixelSpacing": [0.75, 0.75],
+        "BitsAllocated": 16,
+        "BitsStored": 16 if signed else 12,
+        "HighBit": 15 if signed else 11,
+        "PixelRepresentation": signed,
+        "WindowCenter": [55, -600],
+        "WindowWidth": [440, 1500],
+        "RescaleIntercept": intercept,
+        "RescaleSlope": 1,
+        "PixelData": stored.astype("<i2" if signed else "<u2").tobytes(),
+    }
+    for keyword, value in {**elements, **tags}.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_series(folder: Path, *, zs: Any, stem: str = "L067_FD_3_1", seed: int = 0, **options: Any) -> list[Path]:
+    """Write a series of random slices at heights `zs`, numbered from 1 in that order, in the challenge's file names."""
+    rng = np.random.default_rng(seed)
+    paths = []
+    for number, z in enumerate(zs, start=1):
+        path = folder / f"{stem}.CT.0001.{number:04d}.2016.01.01.00.00.00.000000.IMA"
+        pixels = rng.integers(-200, 300, size=(SIDE, SIDE), dtype=np.int32)
+        paths.append(write_slice(path, z=z, **{"hu": pixels, "InstanceNumber": number, **options}))
+    return paths
+
+
+def write_patient(root: Path, code: str, *, zs: Any = range(0, 12, 3), kind: str = "3mm", **options: Any) -> Path:
+    """Write the NDCT and LDCT series of one patient in the old layout, ``L067/full_3mm`` and ``L067/quarter_3mm``."""
+    seed = int(code[1:])
+    for dose, tag in (("full", "FD"), ("quarter", "QD")):
+        write_series(root / code / f"{dose}_{kind}", zs=zs, stem=f"{code}_{tag}_3_1", seed=seed, **options)
+        seed += 1000
+    return root / code
+
+
+def truncate(path: Path, drop: int = 100) -> Path:
+    """Cut bytes off the end of a file."""
+    path.write_bytes(path.read_bytes()[:-drop])
+    return path

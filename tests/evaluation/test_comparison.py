@@ -1,0 +1,139 @@
+"""Truth and predictions brought together; the content of the metrics files."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from iqagpt.artifacts import write_table
+from iqagpt.criteria import KEYS
+from iqagpt.errors import ArtifactError
+from iqagpt.evaluation import comparison
+from iqagpt.evaluation.comparison import (
+    SHUFFLED,
+    Comparison,
+    captioning,
+    class_table,
+    load_comparison,
+    measure,
+    measure_by_variant,
+    score_table,
+)
+from tests.evaluation.prediction_tables import METHODS, from_captions, perfect, write_predictions
+
+BASELINES = METHODS[1:]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, scored_run: Path) -> Path:
+    return write_predictions(tmp_path / "predictions", scored_run)
+
+
+def load(folder: Path, run: Path, name: str = "test", baselines: tuple[str, ...] = BASELINES) -> Comparison:
+    return load_comparison(folder, run / "captions", run / "split", baselines=baselines, name=name)
+
+
+def test_rows_follow_the_truth_whatever_the_order_in_the_table(folder: Path, scored_run: Path) -> None:
+    write_table(folder / "iqagpt.csv", perfect(scored_run, "iqagpt").iloc[::-1])
+    data = load(folder, scored_run)
+    assert data.predictions["iqagpt"]["image_id"].tolist() == data.truth["image_id"].tolist()
+    assert data.truth["patient_id"].unique().tolist() == ["P6"]
+    assert list(data.predictions) == list(METHODS)
+    assert data.score_source == "simulated"
+
+
+def test_only_the_listed_methods_are_read(folder: Path, scored_run: Path) -> None:
+    (folder / "stale.csv").write_text("not,a,table\n")
+    assert list(load(folder, scored_run, baselines=("vit_r",)).predictions) == ["iqagpt", "vit_r"]
+
+
+@pytest.mark.parametrize(("name", "stage"), [("iqagpt", "predict"), ("vit_r", "baseline@vit_r")])
+def test_missing_table_names_the_stage_to_run(folder: Path, scored_run: Path, name: str, stage: str) -> None:
+    (folder / f"{name}.csv").unlink()
+    with pytest.raises(ArtifactError, match=f"no predictions of '{name}'.*dvc repro {stage}"):
+        load(folder, scored_run)
+
+
+def test_missing_image_is_named(folder: Path, scored_run: Path) -> None:
+    table = perfect(scored_run, "vit_r")
+    write_table(folder / "vit_r.csv", table[table["image_id"] != "P6_000_ldct"])
+    with pytest.raises(ArtifactError, match="no prediction for test image 'P6_000_ldct' \\(1 missing of 8\\)"):
+        load(folder, scored_run)
+
+
+def test_missing_truth_is_an_error(folder: Path, scored_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(scored_run, tmp_path / "run", ignore=shutil.ignore_patterns("variants"))
+    file = run / "captions/manifest.csv"
+    lines = file.read_text().splitlines()
+    row = next(i for i, line in enumerate(lines) if line.startswith("P6_000_ldct,"))
+    noise = lines[0].split(",").index("noise")
+    cells = lines[row].split(",")
+    lines[row] = ",".join([*cells[:noise], "", *cells[noise + 1 :]])
+    file.write_text("\n".join(lines))
+    with pytest.raises(ArtifactError, match="noise of 'P6_000_ldct' is empty"):
+        load(folder, run)
+
+
+def test_metrics_have_the_agreed_shape(folder: Path, scored_run: Path) -> None:
+    data = load(folder, scored_run)
+    text = {method: {"bleu_1": 1.0} for method in METHODS}
+    metrics = measure(data, text)
+    assert set(metrics) == {*METHODS, "score_source", "n_images"}
+    assert (metrics["score_source"], metrics["n_images"]) == ("simulated", 8)
+    assert set(metrics["iqagpt"]) == {"captioning", "accuracy", "plcc", "srocc", "unparsed"}
+    assert set(metrics["iqagpt"]["accuracy"]) == {*KEYS, "mean"}
+    assert metrics["majority"]["plcc"] == metrics["majority"]["srocc"] == {}
+    assert metrics["vit_r"]["accuracy"]["mean"] == 1.0
+    by_variant = measure_by_variant(data)
+    assert set(by_variant) == {*METHODS, "score_source"}
+    assert by_variant["majority"]["map_nn_d5"]["noise"] == 1.0
+    assert by_variant["majority"]["ldct"]["noise"] == 0.0
+
+
+def test_no_val_image_leaves_only_the_count(scored_run: Path, folder: Path) -> None:
+    data = load(folder, scored_run, name="val")
+    empty = Comparison("val", data.truth.iloc[:0], {m: t.iloc[:0] for m, t in data.predictions.items()})
+    assert measure(empty, {}) == {"n_images": 0}
+    assert captioning([empty]) == {"val": {}}
+
+
+def test_all_splits_and_methods_are_scored_in_one_call(
+    folder: Path, scored_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def record(corpora: dict[str, tuple[list[str], list[str]]]) -> dict[str, dict[str, float]]:
+        calls.append(corpora)
+        return {
+            name: {"bleu_1": float(np.mean([a == b for a, b in zip(*c, strict=True)]))} for name, c in corpora.items()
+        }
+
+    monkeypatch.setattr(comparison, "score_captions", record)
+    found = captioning([load(folder, scored_run), load(folder, scored_run, name="val")])
+    assert len(calls) == 1
+    assert set(found["test"]) == set(found["val"]) == {*METHODS, SHUFFLED}
+    assert found["test"]["iqagpt"]["bleu_1"] == 1
+    assert found["test"][SHUFFLED]["bleu_1"] < 1
+    references, shuffled = calls[0][f"test: {SHUFFLED}"]
+    assert sorted(references) == sorted(shuffled)
+    captioning([load(folder, scored_run)])
+    assert calls[1][f"test: {SHUFFLED}"] == (references, shuffled)
+
+
+def test_plot_tables(folder: Path, scored_run: Path) -> None:
+    table = perfect(scored_run, "iqagpt")
+    captions = table["caption"].str.replace("fidelity", "fidelty").tolist()
+    write_table(folder / "iqagpt.csv", from_captions(table, captions))
+    data = load(folder, scored_run)
+    classes = class_table(data)
+    assert list(classes) == ["criterion", "truth", "predicted"]
+    assert len(classes) == 8 * 4
+    assert set(classes.loc[classes["criterion"] == "noise", "predicted"]) == {"unparsed"}
+    assert set(classes.loc[classes["criterion"] == "lesion_conspicuity", "truth"]) == {"none", "1", "2", "3", "4"}
+    pairs = score_table(data)
+    assert list(pairs) == ["image_id", "method", "criterion", "variant", "truth", "predicted"]
+    assert pairs["criterion"].value_counts().to_dict() == {
+        "small_structures": 8, "diagnostic_confidence": 8, "lesion_conspicuity": 4,
+    }  # fmt: skip
+    assert pairs.notna().all(axis=None)

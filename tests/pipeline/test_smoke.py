@@ -1,0 +1,280 @@
+"""The whole pipeline at the size of ``presets/smoke.yaml``: run, rerun, killed, changed and fed with bad input.
+
+It runs once from nothing; each test works on a copy of that state. The real repository and its cache are not used.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workspace import Workspace, copy_repository, read_yaml
+
+OUTPUTS = ("data", "models", "predictions", "results", "reports", "metrics")
+DOWNSTREAM_OF_TRAIN = {"train", "predict", "evaluate", "report"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A workspace in which ``dvc repro`` has run everything, and what it said."""
+
+    workspace: Workspace
+    output: str
+    seconds: float
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"^Running stage '([^']+)'", output, re.MULTILINE)
+
+
+def skipped(output: str) -> list[str]:
+    return re.findall(r"^Stage '([^']+)' didn't change, skipping", output, re.MULTILINE)
+
+
+def digest(folder: Path, *names: str) -> dict[str, str]:
+    """Hash every file below some paths of a workspace."""
+    files = [file for name in names for file in [folder / name, *(folder / name).rglob("*")] if file.is_file()]
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)
+    }
+
+
+def lock(workspace: Workspace) -> dict[str, Any]:
+    return read_yaml(workspace.path / "dvc.lock")["stages"]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Run the smoke preset from nothing, in a git repository of its own."""
+    path = copy_repository(tmp_path_factory.mktemp("smoke") / "iqagpt")
+    (path / "dvc.lock").unlink(missing_ok=True)
+    for file in (path / "metrics").glob("*.json"):
+        file.unlink()
+    shutil.copy(path / "presets/smoke.yaml", path / "params.yaml")
+    workspace = Workspace(path)
+    workspace.commit()
+    start = time.monotonic()
+    output = workspace.check("dvc", "repro")
+    seconds = time.monotonic() - start
+    workspace.check("git", "add", "--all")
+    workspace.check("git", "commit", "--quiet", "--message", "Run the smoke preset")
+    return Finished(workspace, output, seconds)
+
+
+@pytest.fixture
+def copy(finished: Finished, tmp_path: Path) -> Workspace:
+    """Return a copy of the finished state that a test may change."""
+    target = tmp_path / "iqagpt"
+    subprocess.run(["cp", "-r", str(finished.workspace.path), str(target)], check=True)
+    return Workspace(target)
+
+
+def test_everything_runs_from_nothing(finished: Finished) -> None:
+    path = finished.workspace.path
+    stages = lock(finished.workspace)
+    assert sorted(ran(finished.output)) == sorted(stages)
+    for stage in stages.values():
+        for entry in stage["outs"]:
+            assert (path / entry["path"]).exists(), entry["path"]
+    assert any((path / "reports").iterdir())
+    assert any((path / "results").iterdir())
+    evaluation = json.loads((path / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    enabled = finished.workspace.params()["evaluate"]["baselines"]
+    assert {"iqagpt", *enabled} <= set(evaluation)
+
+
+def test_only_outputs_are_new_to_git(finished: Finished) -> None:
+    """Data stay out of git, numbers and the lock go in, and no part of an artifact is left over."""
+    listing = finished.workspace.check("git", "diff", "--name-only", "HEAD~1", "HEAD")
+    assert {name.partition("/")[0] for name in listing.split()} <= {"dvc.lock", "metrics"}
+    assert finished.workspace.check("git", "status", "--porcelain") == ""
+    leftovers = [file for name in OUTPUTS for file in (finished.workspace.path / name).rglob("*.partial")]
+    assert leftovers == []
+
+
+def test_outputs_name_no_place_and_no_machine(finished: Finished) -> None:
+    place = str(finished.workspace.path).encode()
+    for name in OUTPUTS:
+        for file in (finished.workspace.path / name).rglob("*"):
+            assert not file.is_file() or place not in file.read_bytes(), file
+    assert place not in (finished.workspace.path / "dvc.lock").read_bytes()
+
+
+def test_second_run_skips_every_stage(finished: Finished, copy: Workspace) -> None:
+    output = copy.check("dvc", "repro")
+    assert ran(output) == []
+    assert set(lock(finished.workspace)) <= set(skipped(output))
+    assert copy.check("git", "status", "--porcelain") == ""
+
+
+def test_forced_run_without_git_changes_nothing(finished: Finished, copy: Workspace) -> None:
+    """Equal inputs give equal bytes; and a source archive, which has no ``.git``, works."""
+    shutil.rmtree(copy.path / ".git")
+    failed = copy.run("dvc", "status")
+    assert failed.returncode != 0, "DVC no longer needs core.no_scm: simplify the Makefile"
+    copy.check("dvc", "config", "--local", "core.no_scm", "true")
+    before = digest(copy.path, "dvc.lock", *OUTPUTS)
+    output = copy.check("dvc", "repro", "--force")
+    assert sorted(ran(output)) == sorted(lock(finished.workspace))
+    after = digest(copy.path, "dvc.lock", *OUTPUTS)
+    assert [name for name in before | after if before.get(name) != after.get(name)] == []
+    copy.check("dvc", "metrics", "show")
+
+
+def test_experiment_reruns_only_what_the_parameter_reaches(finished: Finished, copy: Workspace) -> None:
+    output = copy.check("dvc", "exp", "run", "-S", "train.lr=1e-5")
+    assert {"train", "predict"} <= set(ran(output)) <= DOWNSTREAM_OF_TRAIN
+    assert set(lock(finished.workspace)) - DOWNSTREAM_OF_TRAIN <= set(skipped(output))
+    assert "1e-05" in (copy.path / "params.yaml").read_text(encoding="utf-8"), "the spelling that PyYAML reads as text"
+    recorded = lock(copy)["train"]["params"]["params.yaml"]["train"]["lr"]
+    assert float(recorded) == 1e-5
+
+
+def test_experiment_in_a_temporary_copy(copy: Workspace) -> None:
+    """``--temp`` runs the code of the copy, and leaves the workspace as it is."""
+    before = digest(copy.path, "params.yaml", "dvc.lock", *OUTPUTS)
+    output = copy.check("dvc", "exp", "run", "--temp", "--name", "slower", "-S", "train.lr=1e-5")
+    assert {"train", "predict"} <= set(ran(output)) <= DOWNSTREAM_OF_TRAIN
+    assert digest(copy.path, "params.yaml", "dvc.lock", *OUTPUTS) == before
+    assert "slower" in copy.check("dvc", "exp", "list", "--name-only")
+
+
+def forget(workspace: Workspace, *stages: str) -> None:
+    """Make DVC forget that these stages have run: lock, outputs and run-cache."""
+    content = read_yaml(workspace.path / "dvc.lock")
+    for name in stages:
+        for entry in content["stages"].pop(name)["outs"]:
+            out = workspace.path / entry["path"]
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
+    (workspace.path / "dvc.lock").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    shutil.rmtree(workspace.path / ".dvc/cache/runs", ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "dvc repro ended before it could be killed"
+        assert time.monotonic() < end, "the stage did not start"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("stage", "output"), [("denoise", "data/variants"), ("train", "models/iqagpt")])
+def test_killed_run_is_completed_by_the_next(
+    stage: str, output: str, finished: Finished, copy: Workspace, tmp_path: Path
+) -> None:
+    forget(copy, stage)
+    final = copy.path / output
+    partial = final.with_name(f".{final.name}.partial")
+    process = copy.start("dvc", "repro", stage, log=tmp_path / "log")
+    try:
+        wait_for(partial.exists, process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert partial.exists(), "killed too late to be a test"
+    assert not final.exists()
+    copy.check("dvc", "repro")
+    assert lock(copy) == lock(finished.workspace)
+    assert not partial.exists()
+    assert digest(copy.path, *OUTPUTS) == digest(finished.workspace.path, *OUTPUTS)
+
+
+# Bad input: one message, no traceback, earlier outputs as they were
+
+
+def refusal(workspace: Workspace, stage: str) -> str:
+    """Run the pipeline, which must fail in a stage of ours with one message; return it."""
+    result = workspace.run("dvc", "repro")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout
+    messages = re.findall(rf"^{stage}: error: (.*)$", result.stdout, re.MULTILINE)
+    assert len(messages) == 1, result.stdout
+    return messages[0]
+
+
+def unchanged_except(finished: Finished, copy: Workspace, *outputs: str) -> bool:
+    """DVC deletes the outputs of a stage before it runs; those of all others must stay."""
+
+    def others(workspace: Workspace) -> dict[str, str]:
+        files = digest(workspace.path, *OUTPUTS)
+        return {name: value for name, value in files.items() if not name.startswith(outputs)}
+
+    return others(copy) == others(finished.workspace)
+
+
+def test_missing_root(finished: Finished, copy: Workspace) -> None:
+    copy.set_params(ingest__root="data/nowhere")
+    result = copy.run("dvc", "repro")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout
+    errors = [line for line in result.stdout.splitlines() if line.startswith("ERROR")]
+    assert len(errors) == 1
+    assert "data/nowhere" in errors[0]
+    assert unchanged_except(finished, copy, "data/pairs/")
+
+
+def test_empty_root(finished: Finished, copy: Workspace) -> None:
+    (copy.path / "data/empty").mkdir()
+    copy.set_params(ingest__root="data/empty")
+    assert "data/empty" in refusal(copy, "ingest")
+    assert unchanged_except(finished, copy, "data/pairs/")
+
+
+def test_root_without_dicom(finished: Finished, copy: Workspace) -> None:
+    (copy.path / "data/notes").mkdir()
+    (copy.path / "data/notes/L001.IMA").write_text("not DICOM", encoding="utf-8")
+    copy.set_params(ingest__root="data/notes")
+    assert "data/notes" in refusal(copy, "ingest")
+    assert unchanged_except(finished, copy, "data/pairs/", "data/notes/")
+
+
+def test_unknown_key(finished: Finished, copy: Workspace) -> None:
+    copy.set_params(train__epoch=3)
+    message = refusal(copy, "train")
+    assert message.startswith("params.yaml: train.epoch: unknown key (did you mean 'epochs'?)")
+    assert unchanged_except(finished, copy, "models/iqagpt/", "metrics/train.json")
+
+
+def test_wrong_type(finished: Finished, copy: Workspace) -> None:
+    copy.set_params(train__lr="fast")
+    assert refusal(copy, "train") == "params.yaml: train.lr: expected a number, got 'fast'"
+    assert unchanged_except(finished, copy, "models/iqagpt/", "metrics/train.json")
+
+
+def test_value_out_of_range(finished: Finished, copy: Workspace) -> None:
+    copy.set_params(split__test_patients=99)
+    assert "test_patients" in refusal(copy, "split")
+    assert unchanged_except(finished, copy, "data/split/")
+
+
+def test_best_epoch_without_validation_patients(copy: Workspace) -> None:
+    copy.set_params(split__val_patients=0, train__keep="best")
+    message = refusal(copy, "train")
+    assert "keep" in message
+    assert "val_patients" in message
+
+
+def test_reader_table_that_is_not_there(finished: Finished, copy: Workspace) -> None:
+    copy.set_params(read__table="data/reader.csv")
+    result = copy.run("dvc", "repro")
+    assert result.returncode != 0
+    assert "data/reader.csv" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert unchanged_except(finished, copy, "data/scores/", "metrics/read.json")
+
+
+def test_unknown_key_on_the_command_line(copy: Workspace) -> None:
+    result = copy.run("dvc", "exp", "run", "-S", "train.epoch=3")
+    assert result.returncode != 0
+    assert "epoch" in result.stdout
+    assert "Traceback" not in result.stdout

@@ -1,0 +1,88 @@
+"""The table of predictions: what is read, what is refused, and scores as classes."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from iqagpt.artifacts import write_table
+from iqagpt.criteria import KEYS
+from iqagpt.errors import ArtifactError
+from iqagpt.predictions import COLUMNS, is_unparsed, labels, read_predictions, row_scores
+
+
+def table(**changes: object) -> pd.DataFrame:
+    columns: dict[str, object] = {
+        "image_id": ["a", "b", "c"],
+        "split": ["test", "test", "val"],
+        "method": "vit_r",
+        "caption": ["one", "", "three"],
+        "noise": [1.4, 2.6, 3.0],
+        "small_structures": [0.2, 4.9, 1.0],
+        "lesion_conspicuity": [None, 2.5, 1.0],
+        "diagnostic_confidence": [3, 3, 3],
+        "unparsed": "",
+    }
+    return pd.DataFrame(columns | changes)[list(COLUMNS)]
+
+
+def read(tmp_path: Path, content: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    write_table(tmp_path / "m.csv", content)
+    return read_predictions(tmp_path / "m.csv", split)
+
+
+def test_only_the_split_is_read_and_empty_text_is_text(tmp_path: Path) -> None:
+    found = read(tmp_path, table())
+    assert found["image_id"].tolist() == ["a", "b"]
+    assert found["caption"].tolist() == ["one", ""]
+    assert found["unparsed"].tolist() == ["", ""]
+    assert found["noise"].tolist() == [1.4, 2.6]
+    assert pd.isna(found["lesion_conspicuity"][0])
+
+
+def test_fractional_scores_become_the_nearest_class_within_the_scale(tmp_path: Path) -> None:
+    found = labels(read(tmp_path, table()))
+    assert found["noise"].tolist() == ["1", "3"]
+    assert found["small_structures"].tolist() == ["1", "4"]
+    assert found["lesion_conspicuity"].tolist() == ["none", "2"]
+
+
+def test_unparsed_is_a_class_apart_from_no_lesion(tmp_path: Path) -> None:
+    content = table(
+        noise=[None, 1, 1], lesion_conspicuity=[None, None, 1], unparsed=["noise;lesion_conspicuity", "", ""]
+    )
+    found = read(tmp_path, content)
+    assert labels(found)["lesion_conspicuity"].tolist() == ["unparsed", "none"]
+    assert is_unparsed(found, "noise").tolist() == [True, False]
+    assert not is_unparsed(found, "small_structures").any()
+
+
+def test_row_scores_tell_no_lesion_from_unparsed(tmp_path: Path) -> None:
+    content = table(noise=[None, 1, 1], unparsed=["noise", "", ""])
+    rows = labels(read(tmp_path, content))
+    assert row_scores(rows.iloc[0]) == {"small_structures": 1, "lesion_conspicuity": None, "diagnostic_confidence": 3}
+    assert set(row_scores(rows.iloc[1])) == set(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise": ["good", "1", "1"]}, "noise of 'a': expected a number from 1"),
+        ({"noise": ["inf", "1", "1"]}, "noise of 'a': expected a number from 1"),
+        ({"noise": [1, None, 1]}, "noise of 'b' is empty"),
+        ({"image_id": ["a", "a", "c"]}, "'a' is given twice"),
+    ],
+)
+def test_bad_table_is_refused_with_the_image(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        read(tmp_path, table(**changes))
+
+
+def test_missing_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no column caption, unparsed"):
+        read(tmp_path, table().drop(columns=["caption", "unparsed"]))
+
+
+def test_missing_table_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such table"):
+        read_predictions(tmp_path / "absent.csv", "test")
