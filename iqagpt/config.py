@@ -87,6 +87,14 @@ def given_file(value: str) -> Path | None:
     return None if path == NO_FILE else path
 
 
+def check_least(params: Any, **least: float) -> None:
+    """Raise ``ValueError`` for the first of some fields of a params dataclass that is below its least value."""
+    for name, limit in least.items():
+        value = getattr(params, name)
+        if value < limit:
+            raise ValueError(f"{name}: expected at least {limit:g}, got {value!r}")
+
+
 def suggest(name: str, known: list[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name nearest to `name`, or nothing if none is near."""
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from iqagpt.config import check_least
+from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.scored_images import ScoredImages
 
 logger = logging.getLogger(__name__)
@@ -61,12 +63,10 @@ class Recipe:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError("epochs, batch_size: expected whole numbers > 0")
+        check_least(self, epochs=1, batch_size=1, warmup_epochs=0, warmup_lr=0, min_lr=0, weight_decay=0, clip_norm=0)
+        check_least(self, seed=0)
         if not self.lr > 0:
             raise ValueError(f"lr: expected a number > 0, got {self.lr}")
-        if min(self.warmup_epochs, self.warmup_lr, self.min_lr, self.weight_decay, self.clip_norm) < 0:
-            raise ValueError("warmup_epochs, warmup_lr, min_lr, weight_decay, clip_norm: expected numbers >= 0")
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -118,13 +118,17 @@ def fit(
 
     Raises
     ------
-    ValueError
+    UserError
         If there are no training images, or ``keep: best`` has no ``val`` to look at.
     """
     if not len(train):
-        raise ValueError("no training images; check split")
+        raise ArtifactError(
+            "no image is in split 'train': give split.test_patients and split.val_patients fewer patients"
+        )
     if recipe.keep == "best" and not len(val):
-        raise ValueError("keep: 'best' needs val patients; set split.val_patients or keep: last")
+        raise ParamsError(
+            "keep: 'best' needs validation patients, and there are none; set split.val_patients or keep: last"
+        )
     model.to(device)
     optimizer = torch.optim.AdamW(_decay_groups(model, recipe.weight_decay), lr=recipe.lr)
     rng = np.random.default_rng(recipe.seed)

@@ -1,7 +1,7 @@
-"""Fit one denoiser, or import it.  Reads ``data/lesions``, ``data/split`` (train, val), writes ``models/denoisers/NAME``.
+"""Fit one denoiser, or import it.  Reads ``data/lesions``, ``data/split``, writes ``models/denoisers/NAME``.
 
-Command: ``python -m stages.denoisers map_nn --lesions data/lesions --split data/split --output models/denoisers/map_nn``,
-or ``red_cnn``. The denoiser's module is imported by name, so that a change of one does not rerun the other.
+Command: ``python -m stages.denoisers NAME --lesions data/lesions --split data/split --output models/denoisers/NAME``;
+NAME is map_nn or red_cnn. Its module is imported by name, so that a change of one does not rerun the other.
 """
 
 import importlib

@@ -70,6 +70,7 @@ def test_missing_option_is_a_usage_error() -> None:
 
 def test_as_a_command_the_message_has_the_stage_name_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").touch()
     (tmp_path / "stages/sample.py").write_text(
         textwrap.dedent(
             """

@@ -12,6 +12,7 @@ from scipy import ndimage
 from sklearn.tree import DecisionTreeClassifier, export_text
 
 from iqagpt.artifacts import ArtifactWriter
+from iqagpt.config import check_least
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
 
@@ -40,8 +41,7 @@ class Params:
     def __post_init__(self) -> None:
         if not 0 < self.bands_px[0] < self.bands_px[1]:
             raise ValueError(f"bands_px: expected two rising numbers > 0, got {list(self.bands_px)}")
-        if self.leaves < 2 or self.min_leaf < 1:
-            raise ValueError("leaves, min_leaf: expected leaves >= 2 and min_leaf >= 1")
+        check_least(self, leaves=2, min_leaf=1)
 
 
 def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:

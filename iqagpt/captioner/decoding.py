@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.config import check_least
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.scored_images import ScoredImages
 
@@ -30,8 +31,7 @@ class PredictParams:
     batch_size: int
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.batch_size < 1:
-            raise ValueError("max_tokens, batch_size: expected whole numbers > 0")
+        check_least(self, max_tokens=1, batch_size=1)
 
 
 @torch.inference_mode()

@@ -16,6 +16,9 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from iqagpt.config import check_least
+from iqagpt.errors import ParamsError
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderParams:
@@ -38,8 +41,7 @@ class EncoderParams:
     heads: int
 
     def __post_init__(self) -> None:
-        if min(self.patch_size, self.width, self.depth, self.heads) < 1:
-            raise ValueError("patch_size, width, depth, heads: expected numbers > 0")
+        check_least(self, patch_size=1, width=1, depth=1, heads=1)
         if self.width % self.heads:
             raise ValueError(f"heads: expected a divisor of width {self.width}, got {self.heads}")
         if self.stem == "conv" and self.patch_size & (self.patch_size - 1):
@@ -89,11 +91,11 @@ def build_image_encoder(params: EncoderParams, image_size: int) -> VisionTransfo
 
     Raises
     ------
-    ValueError
+    ParamsError
         If the image side is not a multiple of the patch size.
     """
     if image_size % params.patch_size:
-        raise ValueError(
+        raise ParamsError(
             f"encoder.patch_size: expected a divisor of the image side {image_size}, got {params.patch_size}"
         )
     embed = PatchEmbed if params.stem == "linear" else ConvStem

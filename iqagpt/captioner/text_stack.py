@@ -15,6 +15,8 @@ from transformers import BertConfig
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, BertLMPredictionHead
 
+from iqagpt.config import check_least
+
 
 @dataclass(frozen=True, slots=True)
 class TextParams:
@@ -38,8 +40,7 @@ class TextParams:
     dropout: float
 
     def __post_init__(self) -> None:
-        if min(self.width, self.fusion_layers, self.heads, self.intermediate) < 1 or self.text_layers < 0:
-            raise ValueError("text: expected width, fusion_layers, heads, intermediate > 0 and text_layers >= 0")
+        check_least(self, width=1, text_layers=0, fusion_layers=1, heads=1, intermediate=1)
         if self.width % self.heads:
             raise ValueError(f"heads: expected a divisor of width {self.width}, got {self.heads}")
         if not 0 <= self.dropout < 1:

@@ -1,7 +1,8 @@
 """Fit a denoiser on patches of the training patients, or import its published weights; keep and load the result.
 
-Stage ``denoisers`` calls `make_denoiser` with the module of one denoiser (``map_nn`` or ``red_cnn``), so that neither is imported
-here and a change of one does not rerun the other. Source: paper 2.1 (both denoisers are taken as published).
+Stage ``denoisers`` calls `make_denoiser` with the module of one denoiser (``map_nn`` or ``red_cnn``), so that
+neither is imported here and a change of one does not rerun the other. Source: paper 2.1 (both denoisers are taken
+as published).
 """
 
 import contextlib
@@ -169,7 +170,8 @@ def fit(model: nn.Module, method: Method, settings: Settings, train: Pairs, val:
     Returns
     -------
     DataFrame
-        Columns ``step``, ``loss`` and its parts (means since the row before), ``val_rmse_hu`` if there are val slices.
+        Columns ``step``, ``loss`` and its parts (means since the row before), ``val_rmse_hu`` if there are val
+        slices.
 
     Raises
     ------
@@ -262,7 +264,8 @@ def load_denoiser(path: Path, model_class: type[M], *, window_hu: tuple[float, .
         )
     if tuple(artifact.info["window_hu"]) != tuple(window_hu):
         raise ArtifactError(
-            f"{path}: made for the window {artifact.info['window_hu']} HU, the slices have {list(window_hu)}; run dvc repro"
+            f"{path}: made for the window {artifact.info['window_hu']} HU, the slices have {list(window_hu)} HU; "
+            "run dvc repro"
         )
     model = model_class.from_config(artifact.info)
     load_weights(artifact, model)

@@ -1,8 +1,8 @@
 """MAP-NN: one small residual module applied again and again, which gives a graded series of qualities.
 
-One of the two denoisers behind the graded qualities (paper 2.1, reference 25); stage ``denoisers`` fits or imports it, stage
-``denoise`` applies it. The module is a conveying-path encoder-decoder (CPCE). All kernels are 3 x 3 (1 x 1 for ``transpose*``),
-stride 1, no padding, no bias; w is the width (32 as published)::
+One of the two denoisers behind the graded qualities (paper 2.1, reference 25); stage ``denoisers`` fits or imports
+it, stage ``denoise`` applies it. The module is a conveying-path encoder-decoder (CPCE). All kernels are 3 x 3 (1 x
+1 for ``transpose*``), stride 1, no padding, no bias; w is the width (32 as published)::
 
     input                        (B, 1, H, W)            normalised window, [0, 1]
     conv1 .. conv4               (B, w, H-2, ..) .. (B, w, H-8, ..), ReLU after each
@@ -15,14 +15,15 @@ Level d is the image after d applications of the same weights; the losses see on
 
 References
 ----------
-Shan et al., Competitive performance of a modularized deep neural network compared to commercial algorithms for low-dose CT
-image reconstruction, Nat. Mach. Intell. 2019; layers, losses, recipe and checkpoint from the repository hmshan/MAP-NN
-(models.py, MAP_NN_training.py).
+Shan et al., Competitive performance of a modularized deep neural network compared to commercial algorithms for
+low-dose CT image reconstruction, Nat. Mach. Intell. 2019; layers, losses, recipe and checkpoint from the repository
+hmshan/MAP-NN (models.py, MAP_NN_training.py).
 
 Notes
 -----
-The released script applies the critic's dense layers to every position, without flattening, and sums the gradient norm of the
-penalty over one axis only. Here both have the textbook form of WGAN-GP: flattened features, and the norm over the whole patch.
+The released script applies the critic's dense layers to every position, without flattening, and sums the gradient
+norm of the penalty over one axis only. Here both have the textbook form of WGAN-GP: flattened features, and the
+norm over the whole patch.
 """
 
 import hashlib
@@ -134,6 +135,12 @@ class MapNN(nn.Module):
         Applications of the module.
     window_hu : (lower, upper)
         HU mapped to 0 and 1; what lies outside is clipped, in the output too.
+
+    Notes
+    -----
+    Not stated in the paper; all kernels start as Xavier draws as in hmshan/MAP-NN, but deconv8 as zeros: the
+    network starts as the identity, which spares a short fit the steps in which five random modules drive the image
+    out of [0, 1].
     """
 
     name: ClassVar[str] = "map_nn"
@@ -339,18 +346,19 @@ def import_weights(file: Path) -> tuple[dict[str, torch.Tensor], str]:
     InputError
         If the file is missing, of another size, or holds values that are not finite.
     """
+    where = f"denoisers.map_nn.weights: {file}"
     if not file.is_file():
-        raise InputError(f"denoisers.map_nn.weights: {file}: no such file; presets/none.txt means: fit")
+        raise InputError(f"{where}: no such file; presets/none.txt means: fit")
     size = file.stat().st_size
     if size != CHECKPOINT_BYTES:
         raise InputError(
-            f"denoisers.map_nn.weights: {file}: {size} bytes, expected {CHECKPOINT_BYTES}; name the checkpoint's "
-            ".data-00000-of-00001 file of hmshan/MAP-NN, not its .index or .meta"
+            f"{where}: {size} bytes, expected {CHECKPOINT_BYTES}; name the .data-00000-of-00001 file of the "
+            "checkpoint in hmshan/MAP-NN, not its .index or .meta"
         )
     content = file.read_bytes()
     values = np.frombuffer(content, dtype="<f4")
     if not np.isfinite(values).all():
-        raise InputError(f"denoisers.map_nn.weights: {file}: holds values that are not finite; get the file again")
+        raise InputError(f"{where}: holds values that are not finite; get the file again")
     ends = np.cumsum([np.prod(shape) for shape in CHECKPOINT.values()])
     state = {}
     for (layer, shape), kernel in zip(CHECKPOINT.items(), np.split(values, ends[:-1]), strict=True):

@@ -1,7 +1,8 @@
 """RED-CNN: a residual encoder-decoder of five convolutions and five transposed convolutions.
 
-One of the two denoisers behind the graded qualities (paper 2.1, reference 37); stage ``denoisers`` fits or imports it, stage
-``denoise`` applies it. All kernels are 5 x 5, stride 1, no padding, with bias; W is the width (96 as published)::
+One of the two denoisers behind the graded qualities (paper 2.1, reference 37); stage ``denoisers`` fits or imports
+it, stage ``denoise`` applies it. All kernels are 5 x 5, stride 1, no padding, with bias; W is the width (96 as
+published)::
 
     input                 (B, 1, H, W)                     values (HU + 1024) / 4096
     conv1 .. conv5        (B, width, H-4, ..) .. (B, width, H-20, ..), ReLU after each
@@ -10,8 +11,8 @@ One of the two denoisers behind the graded qualities (paper 2.1, reference 37); 
 
 References
 ----------
-Chen et al., Low-dose CT with a residual encoder-decoder convolutional neural network, IEEE TMI 2017; layers, keys and recipe
-from the repository SSinyu/RED-CNN (networks.py, solver.py).
+Chen et al., Low-dose CT with a residual encoder-decoder convolutional neural network, IEEE TMI 2017; layers, keys
+and recipe from the repository SSinyu/RED-CNN (networks.py, solver.py).
 """
 
 import copy
@@ -52,17 +53,15 @@ class RedCNNParams:
         Filters of every layer but the last; 96 as published.
     steps, batch_size, patch_size : int
         Optimiser steps, patches in a step, side of a patch (px).
-    lr : float
-        Learning rate of Adam at the start.
-    halve_lr_every : int
-        Steps after which the learning rate is halved, again and again.
+    lr, final_lr : float
+        Learning rate of Adam in the first step and, falling by a constant factor, in the last.
     seed : int
         Of initialisation and patches.
 
     Notes
     -----
-    SSinyu/RED-CNN sets half of the *initial* rate every 3,000 steps, so that it is halved only once; the textbook form, which
-    goes on halving, is used here.
+    Not stated in the paper; SSinyu/RED-CNN halves its rate once, after 3,000 steps.
+    A steady decay needs no such step count.
     """
 
     weights: str
@@ -71,12 +70,12 @@ class RedCNNParams:
     batch_size: int
     patch_size: int
     lr: float
-    halve_lr_every: int
+    final_lr: float
     seed: int
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for key in ("width", "steps", "batch_size", "halve_lr_every"):
+        for key in ("width", "steps", "batch_size"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: expected 1 or more, got {getattr(self, key)}")
         if self.patch_size <= HALO_PX + 4:
@@ -85,6 +84,8 @@ class RedCNNParams:
             )
         if self.lr <= 0:
             raise ValueError(f"lr: expected a number above 0, got {self.lr}")
+        if not 0 < self.final_lr <= self.lr:
+            raise ValueError(f"final_lr: expected above 0 and at most lr ({self.lr}), got {self.final_lr}")
         if self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         if given_file(self.weights) and self.width != PUBLISHED_WIDTH:
@@ -177,9 +178,10 @@ class RedCNNFit:
 
     Notes
     -----
-    Not stated in the paper; in the published scale 30 HU of noise are .007 beside a level of .25, which costs Adam about 10^5
-    steps to tell apart. Adam therefore works on a twin of the network that sees (HU - 0) / 100 and starts as the identity;
-    after each step the twin's weights are folded into the model, which is the same function in the published scale.
+    Not stated in the paper; in the published scale 30 HU of noise are .007 beside a level of .25, which costs Adam
+    about 10^5 steps to tell apart. Adam therefore works on a twin of the network that sees HU / 100 and starts as
+    the identity; after each step the twin's weights are folded into the model, which is the same function in the
+    published scale.
     """
 
     CENTRE, SCALE = -AIR_HU / RANGE_HU, 100.0 / RANGE_HU
@@ -195,7 +197,8 @@ class RedCNNFit:
 
     def step(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]], step: int) -> dict[str, float]:
         """Take one batch of LDCT and NDCT patches, (B, 1, P, P), and one step; return its losses."""
-        rate = self.params.lr * 0.5 ** (step // self.params.halve_lr_every)
+        progress = step / max(self.params.steps - 1, 1)
+        rate = self.params.lr * (self.params.final_lr / self.params.lr) ** progress
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         ldct, ndct = next(batches)
@@ -236,38 +239,39 @@ def import_weights(file: Path) -> tuple[dict[str, torch.Tensor], str]:
     InputError
         If the file is missing, a pickle, or has other keys, shapes or values that are not finite.
     """
-    content = _read_safetensors_file(file)
+    where = f"denoisers.red_cnn.weights: {file}"
+    content = _read_safetensors_file(file, where)
     try:
         tensors = load_tensors(content)
     except SafetensorError as error:
-        raise InputError(f"{file}: not a readable safetensors file ({error}); convert the weights again") from error
+        raise InputError(f"{where}: not a readable safetensors file ({error}); convert the weights again") from error
     with torch.device("meta"):
         expected = {key: tuple(value.shape) for key, value in RedCNN(PUBLISHED_WIDTH).state_dict().items()}
     wrong = sorted(set(tensors) ^ set(expected))
     if wrong:
         raise InputError(
-            f"{file}: {'unexpected' if wrong[0] in tensors else 'missing'} tensor '{wrong[0]}'; expected conv1..conv5 and "
-            "tconv1..tconv5, each .weight and .bias"
+            f"{where}: {'unexpected' if wrong[0] in tensors else 'missing'} tensor '{wrong[0]}'; expected conv1..conv5 "
+            "and tconv1..tconv5, each .weight and .bias, and no other"
         )
     for key, tensor in tensors.items():
         if tuple(tensor.shape) != expected[key]:
-            raise InputError(f"{file}: '{key}' has shape {tuple(tensor.shape)}, expected {expected[key]}")
+            raise InputError(f"{where}: '{key}' has shape {tuple(tensor.shape)}, expected {expected[key]}")
         if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise InputError(f"{file}: '{key}' holds values that are not finite numbers; get the file again")
+            raise InputError(f"{where}: '{key}' holds values that are not finite numbers; get the file again")
     return {key: tensors[key].float() for key in expected}, hashlib.sha256(content).hexdigest()
 
 
-def _read_safetensors_file(file: Path) -> bytes:
+def _read_safetensors_file(file: Path, where: str) -> bytes:
     if not file.is_file():
-        raise InputError(f"denoisers.red_cnn.weights: {file}: no such file; presets/none.txt means: fit")
+        raise InputError(f"{where}: no such file; presets/none.txt means: fit")
     if file.suffix != ".safetensors":
         raise InputError(
-            f"denoisers.red_cnn.weights: {file}: only .safetensors is read, because unpickling a .pth or .pt file can run "
-            'foreign code; where you trust it, convert it: python -c "import torch, safetensors.torch as s; '
+            f"{where}: only .safetensors is read, because a .pth or .pt file is a pickle and can run foreign code; "
+            'where you trust it, convert it: python -c "import torch, safetensors.torch as s; '
             f"s.save_file(torch.load('{file.name}', weights_only=True), '{file.stem}.safetensors')\""
         )
     if file.stat().st_size > MAX_WEIGHTS_BYTES:
-        raise InputError(f"{file}: {file.stat().st_size} bytes; RED-CNN's weights have about 7.4 million bytes")
+        raise InputError(f"{where}: {file.stat().st_size} bytes; RED-CNN's weights have about 7.4 million bytes")
     return file.read_bytes()
 
 

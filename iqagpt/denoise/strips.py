@@ -1,7 +1,8 @@
 """Apply a convolutional network to a whole slice strip by strip, so that its activations stay in the cache.
 
-Used by the inference of both denoisers. On two CPU cores a 512 x 512 slice through MAP-NN takes a fraction of the time that
-one pass over the whole slice takes, and the activations need a quarter of the memory; the result is the same.
+Used by the inference of both denoisers. On two CPU cores a 512 x 512 slice through MAP-NN takes a fraction of the
+time that one pass over the whole slice takes, and the activations need a quarter of the memory; the result is the
+same.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,8 @@ def in_strips(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Ten
     Parameters
     ----------
     network : callable
-        Maps (B, 1, h, W) to (B, 1, h, W) for any h; an output row must depend on no input row further away than `halo_px`.
+        Maps (B, 1, h, W) to (B, 1, h, W) for any h; an output row must depend on no input row further away than
+        `halo_px`.
     images : Tensor, (B, 1, H, W)
     halo_px : int
         Rows added on each inner side of a strip, and cut off again.

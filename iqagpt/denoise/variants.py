@@ -1,7 +1,8 @@
 """The graded qualities of every slice: NDCT, LDCT, MAP-NN d = 1.., RED-CNN; and how near each is to NDCT (paper 2.1).
 
-Stage ``denoise`` calls `write_variants`. Peak signal-to-noise ratio, structural similarity and root mean squared error are taken
-inside the display window, its width being the data range; they depend on both, so the window stands beside them.
+Stage ``denoise`` calls `write_variants`. Peak signal-to-noise ratio, structural similarity and root mean squared
+error are taken inside the display window, its width being the data range; they depend on both, so the window stands
+beside them.
 """
 
 import logging
@@ -33,7 +34,8 @@ def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -
     denoisers : Path
         Folder with the artifacts ``map_nn`` and ``red_cnn``.
     writer : ArtifactWriter
-        Of a ``variants`` artifact: ``<variant>.npy`` and ``lesion_mask.npy``, (N, H, W), and a manifest with one row per image.
+        Of a ``variants`` artifact: ``<variant>.npy`` and ``lesion_mask.npy``, (N, H, W), and a manifest with one
+        row per image.
 
     Returns
     -------
@@ -82,8 +84,8 @@ def compare(image_hu: np.ndarray, reference_hu: np.ndarray, window_hu: tuple[flo
     Returns
     -------
     dict of str to float
-        ``rmse_hu`` (lower is better), ``psnr_db``, ``ssim`` (higher is better). SSIM has a Gaussian window of 11 px, sigma
-        1.5, over the valid region. PSNR is NaN for equal images.
+        ``rmse_hu`` (lower is better), ``psnr_db``, ``ssim`` (higher is better). SSIM has a Gaussian window of 11
+        px, sigma 1.5, over the valid region. PSNR is NaN for equal images.
     """
     lower, upper = window_hu
     image, reference = apply_window(image_hu, window_hu), apply_window(reference_hu, window_hu)

@@ -71,10 +71,11 @@ class LesionParams:
     cnr_anchors: Anchors
     margin_anchors: Anchors
     margin_weight: float
+    blur_weight: float
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _check_weights(self, "size_exponent")
+        _check_weights(self, "size_exponent", "blur_weight")
         _check_share(self, "margin_weight")
         _check_anchors("cnr_anchors", self.cnr_anchors, rising=False)
         _check_anchors("margin_anchors", self.margin_anchors, rising=False)
@@ -86,7 +87,9 @@ class LesionParams:
         visible = seen.lesion_cnr * (seen.lesion_diameter_mm / 10.0) ** self.size_exponent
         lesion = to_severity(visible, self.cnr_anchors)
         margin = to_severity(seen.lesion_margin, self.margin_anchors)
-        return (1 - self.margin_weight) * lesion + self.margin_weight * margin
+        # Less noise than usual makes a lesion stand out more, but margins blurred with all other edges are not well seen.
+        blur = self.blur_weight * max(0.0, 1.0 - seen.edge_gain)
+        return min((1 - self.margin_weight) * lesion + self.margin_weight * margin + blur, SEVERITY_RANGE[1])
 
 
 @dataclass(frozen=True, slots=True)

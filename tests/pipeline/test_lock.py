@@ -10,6 +10,9 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from workspace import REPOSITORY, Workspace, read_yaml
 
+#: DVC 3.67 uses a call that pygtrie is about to drop; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
 REMEDY = "run dvc repro, and commit dvc.lock and metrics/"
 IN_GIT = ("iqagpt/", "stages/", "presets/", "metrics/")
 
@@ -35,6 +38,7 @@ def test_lock_has_the_stages_of_the_pipeline_and_none_else(stages: dict[str, Pip
 
 @pytest.mark.parametrize("name", LOCK)
 def test_command_and_paths_are_current(name: str, stages: dict[str, PipelineStage]) -> None:
+    assert name in stages, REMEDY
     stage = stages[name]
     assert LOCK[name]["cmd"] == stage.cmd, REMEDY
     files = {dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)}
@@ -44,9 +48,12 @@ def test_command_and_paths_are_current(name: str, stages: dict[str, PipelineStag
 
 @pytest.mark.parametrize("name", LOCK)
 def test_params_are_current(name: str, stages: dict[str, PipelineStage]) -> None:
+    """Compare as DVC does, which knows that 1e-05 and 1.0e-5 are one number."""
+    assert name in stages, REMEDY
     tracked = [dep for dep in stages[name].deps if isinstance(dep, ParamsDependency)]
-    current = {dep.def_path: dict(dep.read_params()) for dep in tracked}
-    assert LOCK[name].get("params", {}) == current, REMEDY
+    assert [dep.workspace_status() for dep in tracked] == [{}] * len(tracked), REMEDY
+    recorded = LOCK[name].get("params", {}).get("params.yaml", {})
+    assert set(recorded) == {section for dep in tracked for section in dep.params}, REMEDY
 
 
 @pytest.mark.parametrize("name", LOCK)

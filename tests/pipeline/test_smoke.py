@@ -258,8 +258,14 @@ def test_value_out_of_range(finished: Finished, copy: Workspace) -> None:
 
 
 def test_best_epoch_without_validation_patients(copy: Workspace) -> None:
+    """Two sections that do not fit each other: seen when the stage runs, told as one message."""
     copy.set_params(split__val_patients=0, train__keep="best")
-    message = refusal(copy, "train")
+    copy.check("python", "-m", "stages.split", "--pairs", "data/pairs", "--output", "data/split")
+    result = copy.run(*lock(copy)["train"]["cmd"].split())
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    message = result.stdout.splitlines()[-1]
+    assert message.startswith("train: error: ")
     assert "keep" in message
     assert "val_patients" in message
 
