@@ -9,7 +9,7 @@ from iqagpt.scored_images import open_scored_images
 from iqagpt.training import Recipe, build_seeded, fit, learning_rate, summarise_curve, turn_and_flip
 
 RECIPE = Recipe(
-    epochs=3, batch_size=8, lr=0.05, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02,
+    epochs=3, batch_size=8, lr=0.05, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1,
 )  # fmt: skip
 CPU = torch.device("cpu")

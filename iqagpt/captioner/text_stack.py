@@ -7,6 +7,7 @@ projections of the cross-attention are replaced where the image tokens have anot
 Shapes: ids (B, T), image tokens (B, N, image_width) -> logits (B, T, vocabulary).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer, BertLMPredictionHead
 
 from iqagpt.config import check_least
+
+BERT_WIDTH, BERT_INITIALIZER_RANGE = 768, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,9 @@ class TextStack(nn.Module):
             intermediate_size=params.intermediate,
             hidden_dropout_prob=params.dropout,
             attention_probs_dropout_prob=params.dropout,
+            # BERT's 0.02 belongs to its width of 768. In a narrow stack it would leave the image's part in the residual stream
+            # some hundred times too weak at the start.
+            initializer_range=BERT_INITIALIZER_RANGE * math.sqrt(BERT_WIDTH / params.width),
             is_decoder=True,
             pad_token_id=0,
         )

@@ -7,10 +7,13 @@ beside them.
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from skimage.metrics import structural_similarity
 from torch import nn
 from tqdm import tqdm
@@ -22,6 +25,9 @@ from iqagpt.denoise.map_nn import MapNN
 from iqagpt.denoise.red_cnn import RedCNN
 
 logger = logging.getLogger(__name__)
+
+#: One row for each variant of a slice: its name and the numbers of `compare`.
+Fidelity = list[dict[str, Any]]
 
 
 def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -> dict[str, dict[str, float]]:
@@ -54,14 +60,13 @@ def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -
     ]
     shape = lesions.array("ndct").shape
     arrays: dict[str, np.ndarray] = {}
-    fidelity = []
-    for row, images in _each_slice(lesions, models):
+    fidelity: Fidelity = []
+    for row, images, near in _each_slice(lesions, models):
         for variant, image_hu in images.items():
             if variant not in arrays:
                 arrays[variant] = writer.array(variant, shape, np.int16)
             arrays[variant][row] = image_hu
-            if variant != "ndct":
-                fidelity.append({"variant": variant, **compare(image_hu, images["ndct"], (lower, upper))})
+        fidelity += near
     writer.array("lesion_mask", shape, np.uint8)[:] = lesions.array("lesion_mask")
     writer.manifest(_manifest(lesions.manifest, list(arrays)))
     writer.info |= {"window_hu": [lower, upper], "variants": list(arrays)}
@@ -100,14 +105,32 @@ def compare(image_hu: np.ndarray, reference_hu: np.ndarray, window_hu: tuple[flo
     }
 
 
-def _each_slice(lesions: Artifact, models: list[nn.Module]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield every slice's row and its variants, (H, W), int16, HU, mildest dose change first."""
+def _each_slice(lesions: Artifact, models: list[nn.Module]) -> Iterator[tuple[int, dict[str, np.ndarray], Fidelity]]:
+    """Yield every slice's row, its variants, (H, W), int16, HU, and how near each is to NDCT.
+
+    On a CPU several slices are denoised at once, one thread each: a slice is too small for threads to share it well.
+    """
     ndct, ldct = lesions.array("ndct"), lesions.array("ldct")
-    for row in tqdm(range(len(ndct)), desc="denoise", unit="slice", disable=None):
+    lower, upper = lesions.info["window_hu"]
+
+    def denoise(row: int) -> tuple[int, dict[str, np.ndarray], Fidelity]:
         images = {"ndct": np.asarray(ndct[row]), "ldct": np.asarray(ldct[row])}
         for model in models:
             images |= denoise_slice(model, images["ldct"])
-        yield row, images
+        near = [
+            {"variant": name, **compare(images[name], images["ndct"], (lower, upper))}
+            for name in images
+            if name != "ndct"
+        ]
+        return row, images, near
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield from tqdm(pool.map(denoise, range(len(ndct))), "denoise", len(ndct), unit="slice", disable=None)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _manifest(slices: pd.DataFrame, variants: list[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from iqagpt.scored_images import open_scored_images
 
 CPU = torch.device("cpu")
 PARAMS = TrainParams(
-    epochs=60, batch_size=8, lr=6e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02,
+    epochs=60, batch_size=8, lr=6e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1,
     encoder=EncoderParams("conv", 16, 32, 1, 2), text=TextParams(32, 1, 1, 2, 64, 0.0),
 )  # fmt: skip

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -16,12 +17,12 @@ VARIANTS = ["ndct", "ldct", *(f"map_nn_d{level}" for level in range(1, 6)), "red
 PARAMS = {
     "denoisers": {
         "map_nn": {
-            "weights": "presets/none.txt", "levels": 5, "width": 4, "steps": 20, "batch_size": 2, "patch_size": 32,
-            "lr": 0.004, "steps_per_epoch": 10, "critic_steps": 1, "critic_width": 2, "gradient_penalty": 10.0,
+            "weights": "presets/none.txt", "levels": 5, "width": 4, "steps": 40, "batch_size": 2, "patch_size": 32,
+            "lr": 0.002, "steps_per_epoch": 10, "critic_steps": 1, "critic_width": 2, "gradient_penalty": 10.0,
             "mse_weight": 50.0, "edge_weight": 50.0, "seed": 1,
         },
         "red_cnn": {
-            "weights": "presets/none.txt", "width": 4, "steps": 20, "batch_size": 2, "patch_size": 32,
+            "weights": "presets/none.txt", "width": 4, "steps": 40, "batch_size": 2, "patch_size": 32,
             "lr": 0.002, "final_lr": 0.001, "seed": 1,
         },
     }
@@ -52,10 +53,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def cpu():
+def one_cpu_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IQAGPT_DEVICE", "cpu")
         yield
+    torch.set_num_threads(threads)
 
 
 def run_denoisers(root, name, *, output=None, params="params.yaml"):
@@ -76,7 +80,7 @@ def test_denoisers_writes_weights_configuration_and_curve(folder):
     assert artifact.info["levels"] == 5
     assert artifact.info["window_hu"] == [-160.0, 240.0]
     assert (artifact.path / "weights.safetensors").is_file()
-    assert artifact.table("curve")["step"].iloc[-1] == 20
+    assert artifact.table("curve")["step"].iloc[-1] == 40
 
 
 def test_denoise_writes_eight_variants_of_every_slice(folder):
