@@ -1,7 +1,8 @@
 """Tables 1-4 of the demo as the mean over seeds of the three fitted models.
 
-Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results``. Needs ``data/`` from ``dvc repro``. Images, scores
-and split stay the same; only ``train.seed``, ``baseline.vit_c.seed`` and ``baseline.vit_r.seed`` change, so the spread is that of fitting.
+Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results``. Needs ``data/`` from ``dvc repro``. Images,
+scores and split stay the same; only ``train.seed``, ``baseline.vit_c.seed`` and ``baseline.vit_r.seed`` change, so the spread
+is that of fitting.
 The workspace's own models, predictions and metrics are not touched.
 """
 

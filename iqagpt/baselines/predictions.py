@@ -23,12 +23,12 @@ def prediction_table(images: ScoredImages, scores: pd.DataFrame, method: str) ->
         ``image_id, split, method, caption``, the four criteria, ``unparsed`` (empty). Scores stay as predicted, also between
         whole numbers; the caption is the template's for the nearest whole scores.
     """
+    if scores[list(ALWAYS_SCORED)].isna().any(axis=None):
+        raise ValueError(f"{method}: predicted no score where every image has one")
     captions = [scores_to_caption({key: nearest_score(row[key]) for key in KEYS}) for row in scores.to_dict("records")]
     table = images.table[["image_id", "split"]].assign(method=method, caption=captions)
     for key in KEYS:
         table[key] = scores[key].to_numpy()
-    if table[list(ALWAYS_SCORED)].isna().any(axis=None):
-        raise ValueError(f"{method}: predicted no score where every image has one")
     return table.assign(unparsed="")
 
 
