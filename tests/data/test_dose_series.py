@@ -7,7 +7,7 @@ import pydicom
 import pytest
 from dicom_files import truncate, write_slice
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, EnhancedCTImageStorage
 from scans import SPACING_MM, clean_body, scanned
 from scipy import ndimage
 from scipy.stats import median_abs_deviation
@@ -168,6 +168,13 @@ def test_any_matrix_is_taken(tmp_path, shape):
     result = read_ct(tmp_path / "out/a.dcm").pixels_hu
     assert result.shape == shape
     assert noise_sd(result, image > -200) == pytest.approx(2.0 * noise_sd(image, image > -200), rel=0.1)
+
+
+@pytest.mark.parametrize("tags", [{"NumberOfFrames": 2}, {"SOPClassUID": EnhancedCTImageStorage}, {"Modality": "MR"}])
+def test_other_than_single_ct_slices_are_refused(tmp_path, tags):
+    ct_slice(tmp_path / "in/a.dcm", **tags)
+    with pytest.raises(InputError, match="no usable slice"):
+        simulate_series(tmp_path / "in", tmp_path / "out", DoseOptions(0.25))
 
 
 def test_unequal_pixel_sides_are_refused(tmp_path):
