@@ -160,9 +160,20 @@ def read_ct(path: str | Path) -> CTSlice:
     UnreadableCT
         As `read_header`, or if the pixel data do not have the length that the header implies.
     """
+    header, stored = read_stored(path)
+    return CTSlice(header, to_hu(stored, header.slope, header.intercept, header.padding))
+
+
+def read_stored(path: str | Path) -> tuple[CTHeader, np.ndarray]:
+    """Read one CT slice as stored, for writing it again: (rows, columns), uint16 or int16, not in HU.
+
+    Raises
+    ------
+    UnreadableCT
+        As `read_ct`.
+    """
     header, stored = _read(Path(path), with_pixels=True)
-    values = _unpack(stored, header)
-    return CTSlice(header, to_hu(values, header.slope, header.intercept, header.padding))
+    return header, _unpack(stored, header)
 
 
 def is_dicom(path: Path) -> bool:
