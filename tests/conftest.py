@@ -32,7 +32,8 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for row, (patient, name, k) in enumerate(slices):
                 pixels[row] = np.rint(50 + rng.normal(0, noise, (SIZE, SIZE)))
                 image = {"image_id": f"{name}_{variant}", "slice_id": name, "patient_id": patient, "variant": variant}
-                rows.append({**image, "row": row, "pixel_spacing_mm": 0.7, "has_lesion": k})
+                lesion = {"has_lesion": k, "lesion_contrast_hu": -40.0 if k else None}
+                rows.append({**image, "row": row, "pixel_spacing_mm": 0.7, **lesion})
                 given = dict.fromkeys(KEYS, score) | {"lesion_conspicuity": score if k else None}
                 scores.append({**image, "reader": "r1", "score_source": "simulated", **given})
         writer.manifest(pd.DataFrame(rows))

@@ -1,10 +1,11 @@
 """Low-contrast lesions in some slices, the same HU added to NDCT and LDCT (stage ``simulate``).
 
-Lesions are hypodense, slightly irregular ellipses whose edge is blurred as by the scanner, inside one organ or inside
-homogeneous soft tissue. They go in before denoising, so that all eight qualities of a slice share the lesion. Source:
-paper 2.1 ("randomly simulated some lesions in NDCT and corresponding LDCT"). Not stated in the paper; shape, size and
-contrast, which follow reader studies with inserted liver lesions: Dilger 2019 (5 to 9 mm, -21 HU), Hsieh 2025 (9 to
-18 mm, 23 to 68 HU), Yan 2025 (5 to 15 mm, -30 to -70 HU).
+Lesions are slightly irregular ellipses, darker or brighter than what is around them, whose edge is blurred as by the
+scanner. They lie inside one organ or inside homogeneous soft tissue, and never reach bone, gas or fat. They go in before
+denoising, so that all eight qualities of a slice share the lesion. Source: paper 2.1 ("randomly simulated some lesions
+in NDCT and corresponding LDCT"). Not stated in the paper; shape, size and contrast, which follow reader studies with
+inserted hypodense liver lesions: Dilger 2019 (5 to 9 mm, -21 HU), Hsieh 2025 (9 to 18 mm, 23 to 68 HU), Yan 2025 (5 to
+15 mm, -30 to -70 HU). Hyperdense lesions mirror them.
 """
 
 import logging
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.ct import STORED_RANGE_HU
-from iqagpt.data.tissue import homogeneous_area, smooth
+from iqagpt.data.tissue import foreign, homogeneous_area, smooth
 from iqagpt.seeding import item_rng
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ ORGANS = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "pancrea
 LESION_COLUMNS = ["lesion_row_px", "lesion_col_px", "lesion_diameter_mm", "lesion_contrast_hu"]
 #: Smaller diameters that are tried, in this order, where the drawn one has no room.
 SHRINK = (1.0, 0.8, 0.64, 0.5, 0.4)
+#: The blurred edge ends where less than this part of the contrast is left, `TAIL_SIGMAS` outside the outline.
+TAIL, TAIL_SIGMAS = 0.03, 1.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class SimulateParams:
     organ: str
     diameter_mm: tuple[float, float]
     contrast_hu: tuple[float, float]
+    hyperdense: float
     edge_sigma_mm: tuple[float, float]
     elongation: float
     irregularity: float
@@ -57,6 +61,8 @@ class SimulateParams:
             raise ValueError(f"diameter_mm: expected 2 to 60 mm, got {list(self.diameter_mm)}")
         if self.contrast_hu[1] >= 0:
             raise ValueError(f"contrast_hu: expected negative values (hypodense), got {list(self.contrast_hu)}")
+        if not 0 <= self.hyperdense <= 1:
+            raise ValueError(f"hyperdense: expected 0 to 1, got {self.hyperdense}")
         if self.edge_sigma_mm[0] <= 0:
             raise ValueError(f"edge_sigma_mm: expected values > 0, got {list(self.edge_sigma_mm)}")
         if not 1 <= self.elongation <= 2:
@@ -97,7 +103,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One lesion: centre, equivalent diameter, contrast, blur of the edge, outline."""
+    """One lesion: centre, equivalent diameter, contrast (below 0: hypodense), blur of the edge, outline."""
 
     row_px: int
     col_px: int
@@ -192,15 +198,25 @@ def choose_lesion(
     rng = item_rng(params.seed, "lesion", slice_id)
     drawn_mm = rng.uniform(*params.diameter_mm)
     contrast_hu, sigma_mm = rng.uniform(*params.contrast_hu), rng.uniform(*params.edge_sigma_mm)
+    # A stream of its own: the share of bright lesions changes the sign of some and nothing else.
+    if item_rng(params.seed, "hyperdense", slice_id).random() < params.hyperdense:
+        contrast_hu = -contrast_hu
     outline = _draw_outline(rng, params)
     region = homogeneous_area(ndct_hu, spacing_mm) if organ_map is None else organ_map == ORGANS[params.organ]
+    region &= ~foreign(ndct_hu, spacing_mm)
+    margin_mm = max(params.margin_mm, tail_mm(sigma_mm, spacing_mm))
     for shrink in SHRINK:
         diameter_mm = max(drawn_mm * shrink, params.diameter_mm[0])
-        depth_mm = diameter_mm / 2 * outline.reach + params.margin_mm
+        depth_mm = diameter_mm / 2 * outline.reach + margin_mm
         place = choose_place(ndct_hu, region, depth_mm, spacing_mm, rng)
         if place is not None:
             return Lesion(*place, diameter_mm, contrast_hu, sigma_mm, outline)
     return None
+
+
+def tail_mm(edge_sigma_mm: float, spacing_mm: float) -> float:
+    """Return how far outside its outline a lesion changes the image: the blur, and half a pixel's width as blur."""
+    return float(TAIL_SIGMAS * np.hypot(edge_sigma_mm, spacing_mm / np.sqrt(12)))
 
 
 def choose_place(
@@ -263,6 +279,7 @@ def draw_lesion(
     side = 2 * half + 1
     cover = inside.reshape(side, oversampling, side, oversampling).mean(axis=(1, 3))
     profile = ndimage.gaussian_filter(cover, lesion.edge_sigma_mm / spacing_mm)
+    profile[profile < TAIL] = 0
     return (
         _paste(np.rint(lesion.contrast_hu * profile).astype(np.int32), lesion, shape),
         _paste((cover >= 0.5).astype(np.uint8), lesion, shape),

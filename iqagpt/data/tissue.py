@@ -11,6 +11,8 @@ SOFT_TISSUE_HU = (0.0, 200.0)
 #: Air, lung and bone end here before smoothing, so that their edges do not spread.
 DISPLAYED_HU = (-160.0, 240.0)
 SMOOTHING_MM = 1.5
+#: Blur that leaves noise of some HU, and still shows gas or bone 2 mm wide; beyond these values it is no soft tissue.
+FINE_MM, FOREIGN_HU = 1.0, (-30.0, 220.0)
 
 
 def smooth(image_hu: np.ndarray, sigma_mm: float, spacing_mm: float) -> np.ndarray:
@@ -59,6 +61,23 @@ def soft_tissue(
     mask = ndimage.binary_erosion((blurred > lower) & (blurred < upper), disc(SMOOTHING_MM, spacing_mm))
     rows, cols = np.gradient(blurred, spacing_mm)
     return mask, np.hypot(rows, cols)
+
+
+def foreign(ndct_hu: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Find what is no soft tissue, down to some 2 mm: bone, calcification, gas, lung, fat.
+
+    Parameters
+    ----------
+    ndct_hu : ndarray, (H, W), HU
+    spacing_mm : float
+
+    Returns
+    -------
+    ndarray, (H, W), bool
+    """
+    seen = smooth(np.clip(ndct_hu, *DISPLAYED_HU), FINE_MM, spacing_mm)
+    lower, upper = FOREIGN_HU
+    return (seen < lower) | (seen > upper)
 
 
 def flat_tissue(ndct_hu: np.ndarray, spacing_mm: float, *, share: float = 0.4) -> np.ndarray:

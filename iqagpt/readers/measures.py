@@ -68,6 +68,8 @@ class SliceReader:
         Pixel spacing.
     window_hu : (lower, upper)
         Displayed range.
+    hyperdense : bool
+        Whether the lesion is brighter than its surroundings.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SliceReader:
         *,
         spacing_mm: float,
         window_hu: tuple[float, float],
+        hyperdense: bool = False,
     ) -> None:
         self._spacing_mm = spacing_mm
         self._window_hu = window_hu
@@ -84,10 +87,12 @@ class SliceReader:
         self._crop = ndimage.find_objects(inside.astype(int))[0] if inside.any() else np.s_[:, :]
         ndct = self._shown(ndct_hu)
         tissue, _ = soft_tissue(ndct, spacing_mm)
-        self._lesion = _LesionZones.of(lesion_mask[self._crop] > 0, tissue, spacing_mm)
+        self._lesion = _LesionZones.of(lesion_mask[self._crop] > 0, tissue, spacing_mm, hyperdense=hyperdense)
         self._flat = flat_tissue(ndct, spacing_mm) & ~self._lesion.surroundings
         places = _below_body_wall(inside[self._crop], spacing_mm) & ~_beside_bone(ndct, spacing_mm)
         self._edges = _find_edges(ndct, places, spacing_mm)
+        if hyperdense:
+            places &= ~self._lesion.around  # a small bright lesion is no vessel
         self._vessels = _find_vessels(ndct, places, self._flat, spacing_mm)
         self._around_vessels = ndimage.binary_dilation(self._vessels, disc(1.2, spacing_mm))
         self._ndct_noise_hu = self._noise(ndct)
@@ -134,18 +139,20 @@ class SliceReader:
 
 @dataclass(frozen=True, slots=True)
 class _LesionZones:
-    """Core, surroundings and both sides of the margin of a lesion; empty masks without lesion."""
+    """Core, surroundings, both sides of the margin, and all up to 1.5 mm outside; empty masks without lesion."""
 
     core: np.ndarray
     surroundings: np.ndarray
     inner: np.ndarray
     outer: np.ndarray
+    around: np.ndarray
     diameter_mm: float
+    hyperdense: bool
 
     @classmethod
-    def of(cls, mask: np.ndarray, tissue: np.ndarray, spacing_mm: float) -> "_LesionZones":
+    def of(cls, mask: np.ndarray, tissue: np.ndarray, spacing_mm: float, *, hyperdense: bool) -> "_LesionZones":
         if not mask.any():
-            return cls(mask, mask, mask, mask, 0.0)
+            return cls(mask, mask, mask, mask, mask, 0.0, hyperdense)
         inward = ndimage.distance_transform_edt(mask) * spacing_mm
         outward = ndimage.distance_transform_edt(~mask) * spacing_mm
         surroundings = (outward >= 1.5) & (outward <= 7.0)
@@ -156,7 +163,9 @@ class _LesionZones:
             surroundings=same if same.any() else surroundings,
             inner=mask & (inward <= 1.0 + spacing_mm / 2),
             outer=~mask & (outward <= 1.0 + spacing_mm / 2),
+            around=outward < 1.5,
             diameter_mm=float(2 * spacing_mm * np.sqrt(mask.sum() / np.pi)),
+            hyperdense=hyperdense,
         )
 
     def measure(self, image: np.ndarray, spacing_mm: float) -> dict[str, float]:
@@ -166,7 +175,9 @@ class _LesionZones:
         fine = smooth(image, 0.35, spacing_mm)
         contrast_hu = np.median(fine[self.surroundings]) - np.mean(fine[self.core])
         step_hu = np.mean(fine[self.outer]) - np.mean(fine[self.inner])
-        # A lesion drowned in noise may come out brighter than its surroundings: it is as good as unseen.
+        if self.hyperdense:
+            contrast_hu, step_hu = -contrast_hu, -step_hu
+        # A dark lesion drowned in noise may come out brighter than its surroundings: it is as good as unseen.
         return {
             "lesion_cnr": max(0.0, float(contrast_hu / robust_sd(seen[self.surroundings]))),
             "lesion_margin": max(0.0, float(step_hu / robust_sd(fine[self.surroundings]))),

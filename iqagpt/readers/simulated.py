@@ -191,6 +191,7 @@ def measure_images(variants: Artifact, params: ReadParams) -> pd.DataFrame:
             masks[first["row"]] if first["has_lesion"] else np.zeros_like(masks[0]),
             spacing_mm=first["pixel_spacing_mm"],
             window_hu=window_hu,
+            hyperdense=first["lesion_contrast_hu"] > 0,  # missing without lesion
         )
         seen |= {item.Index: reader.measure(arrays[item.variant][item.row]) for item in items.itertuples()}
     measured = pd.DataFrame([asdict(seen[index]) for index in manifest.index], dtype=float)

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from iqagpt.artifacts import create_artifact, open_artifact
 from iqagpt.config import load_section
+from iqagpt.data.anatomy.patient import draw_patient
 from iqagpt.data.lesions import (
     ORGANS,
     Lesion,
@@ -18,8 +19,10 @@ from iqagpt.data.lesions import (
     choose_place,
     draw_lesion,
     simulate_lesions,
+    tail_mm,
 )
-from iqagpt.data.tissue import homogeneous_area
+from iqagpt.data.phantom import PhantomParams, make_pair
+from iqagpt.data.tissue import foreign, homogeneous_area
 from iqagpt.errors import ParamsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +98,21 @@ def test_both_doses_get_the_same_hu(made):
     assert np.array_equal(added, lesions.array("ldct") - pairs.array("ldct"))
     has_lesion = lesions.manifest["has_lesion"].to_numpy() == 1
     assert ((added != 0).any(axis=(1, 2)) == has_lesion).all()
-    assert added.max() == 0
+    contrast_hu = lesions.manifest["lesion_contrast_hu"].to_numpy()[has_lesion]
+    for image, contrast in zip(added[has_lesion], contrast_hu, strict=True):
+        assert (image * np.sign(contrast) >= 0).all()
+    assert {-1, 1} == set(np.sign(contrast_hu))
+
+
+def test_clipping_to_stored_values_is_all_that_differs(tmp_path, params):
+    pairs = write_pairs(tmp_path / "pairs", ["A"], 2)
+    ldct = np.load(pairs.path / "ldct.npy")
+    ldct[:] = 3060
+    np.save(pairs.path / "ldct.npy", ldct)
+    bright = dataclasses.replace(params, fraction=1.0, hyperdense=1.0)
+    lesions = simulate(open_artifact(pairs.path, "pairs"), tmp_path / "out", bright)
+    added = lesions.array("ndct") - pairs.array("ndct")
+    assert np.array_equal(lesions.array("ldct"), np.minimum(3060 + added, 3071))
 
 
 def test_contrast_and_size_are_as_the_table_says(made, params):
@@ -105,7 +122,8 @@ def test_contrast_and_size_are_as_the_table_says(made, params):
         mask = lesions.array("lesion_mask")[item.row]
         area_mm2 = mask.sum() * SPACING_MM**2
         assert area_mm2 == pytest.approx(np.pi * item.lesion_diameter_mm**2 / 4, rel=0.1, abs=3 * SPACING_MM**2)
-        assert added.min() == pytest.approx(item.lesion_contrast_hu, rel=0.15)
+        strongest = added.ravel()[np.abs(added).argmax()]
+        assert strongest == pytest.approx(item.lesion_contrast_hu, rel=0.15)
         volume = item.lesion_contrast_hu * np.pi * item.lesion_diameter_mm**2 / 4
         assert added.sum() * SPACING_MM**2 == pytest.approx(volume, rel=0.1)
         assert mask[item.lesion_row_px, item.lesion_col_px] == 1
@@ -117,7 +135,52 @@ def test_lesions_lie_inside_the_organ_with_a_margin(made, params):
     for item in lesions.table("lesions").itertuples():
         organ = pairs.array("organs")[item.row] == ORGANS["liver"]
         depth_mm = ndimage.distance_transform_edt(organ) * SPACING_MM
-        assert depth_mm[lesions.array("lesion_mask")[item.row] == 1].min() >= params.margin_mm - SPACING_MM
+        assert depth_mm[lesions.array("lesion_mask")[item.row] == 1].min() >= params.margin_mm
+        changed = lesions.array("ndct")[item.row] != pairs.array("ndct")[item.row]
+        assert organ[changed].all()
+
+
+def test_the_share_of_bright_lesions_is_as_asked_and_changes_signs_only(params):
+    image, organs = torso(np.random.default_rng(0))
+    found = {}
+    for share in (0.0, 0.2, 1.0):
+        asked = dataclasses.replace(params, hyperdense=share)
+        found[share] = [choose_lesion(image, organs, SPACING_MM, asked, f"A_{k:03d}") for k in range(100)]
+    bright = sum(lesion.contrast_hu > 0 for lesion in found[0.2])
+    assert 10 <= bright <= 30
+    for dark, mixed, light in zip(*found.values(), strict=True):
+        assert params.contrast_hu[0] <= dark.contrast_hu <= params.contrast_hu[1]
+        assert light.contrast_hu == -dark.contrast_hu
+        assert dataclasses.replace(light, contrast_hu=dark.contrast_hu) == dark
+        assert mixed in (dark, light)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("value", [-900, -95, 400])
+def test_lesions_avoid_gas_fat_and_bone_inside_the_area(value, mapped, params):
+    image, organs = torso(np.random.default_rng(1))
+    rows, cols = (np.mgrid[:128, :128] - 64) * SPACING_MM
+    # A gas bubble, a fissure's fat and a calcification well inside the liver, 5 mm wide.
+    spots = np.zeros(image.shape, bool)
+    for row, col in ((-15, -25), (10, -40), (5, -5), (-5, -30)):
+        spots |= np.hypot(rows - row, cols - col) < 2.5
+    image = np.where(spots, value, image).astype(np.int16)
+    for k in range(30):
+        lesion = choose_lesion(image, organs if mapped else None, SPACING_MM, params, f"A_{k:03d}")
+        if lesion is not None:
+            added, _ = draw_lesion(lesion, image.shape, SPACING_MM)
+            assert not (spots & (added != 0)).any()
+
+
+@pytest.mark.parametrize("contrast_hu", [-60.0, -20.0, 20.0, 60.0])
+@pytest.mark.parametrize("sigma_mm", [0.7, 1.0])
+def test_the_blurred_edge_ends_where_the_margin_does(contrast_hu, sigma_mm):
+    lesion = Lesion(64, 64, 12.0, contrast_hu, sigma_mm, ROUND)
+    added, _ = draw_lesion(lesion, (128, 128), 0.75)
+    rows, cols = (np.mgrid[:128, :128] - 64) * 0.75
+    assert not added[np.hypot(rows, cols) >= 6.0 + tail_mm(sigma_mm, 0.75)].any()
+    assert added[64, 64] == contrast_hu
+    assert tail_mm(sigma_mm, 0.75) < 2
 
 
 def test_another_patient_changes_no_other_slice(made, tmp_path, params):
@@ -215,17 +278,38 @@ def test_outline_keeps_its_area(params):
     assert outline.reach == pytest.approx(outline.radius(theta).max(), rel=1e-3)
 
 
-@pytest.mark.parametrize("patient_id", ["L901", "L902"])
-def test_real_images_clipped_to_the_window_work(patient_id, params):
+@pytest.mark.parametrize("patient_id", ["L506", "L901", "L902", "L903", "L904", "L905"])
+def test_lesions_in_real_ct_without_organ_map_cover_soft_tissue_only(patient_id, params):
     pydicom = pytest.importorskip("pydicom")
-    folder = SHARED / "data" / "aapm_layout" / patient_id / "full_3mm"
+    folder = SHARED / "data" / "aapm_layout" / patient_id
     if not folder.is_dir():
         pytest.skip(f"no real CT beside the repository: {folder} is absent")
-    dataset = pydicom.dcmread(next(folder.glob("*.IMA")))
-    image = (dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)).astype(np.int16)
-    lesion = choose_lesion(image, None, 0.742, params, patient_id)
-    _, mask = draw_lesion(lesion, image.shape, 0.742)
-    assert 20 < np.median(image[mask == 1]) < 200
+    dataset = pydicom.dcmread(next(folder.glob("full_*/*.IMA")))
+    spacing_mm = float(dataset.PixelSpacing[0])
+    image = dataset.pixel_array.astype(float) * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    check_places(image.astype(np.int16), None, spacing_mm, params, patient_id)
+
+
+def test_lesions_in_the_phantom_cover_soft_tissue_only(params):
+    phantom = load_section(ROOT / "params.yaml", "phantom", PhantomParams)
+    patient = draw_patient(phantom.seed, 3)
+    pair = make_pair(patient, phantom, 5)
+    spacing_mm = patient.fov_mm / phantom.matrix
+    check_places(pair.ndct, pair.organs, spacing_mm, params, "phantom")
+    check_places(pair.ndct, None, spacing_mm, params, "phantom")
+
+
+def check_places(image, organs, spacing_mm, params, name):
+    wrong = foreign(image, spacing_mm)
+    assert wrong.any()
+    for k in range(6):
+        lesion = choose_lesion(image, organs, spacing_mm, params, f"{name}_{k:03d}")
+        added, mask = draw_lesion(lesion, image.shape, spacing_mm)
+        assert not wrong[added != 0].any()
+        assert not wrong[ndimage.distance_transform_edt(mask == 0) * spacing_mm <= 1.0].any()
+        assert 20 < np.median(image[mask == 1]) < 200
+        if organs is not None:
+            assert (organs[added != 0] == ORGANS["liver"]).all()
 
 
 @pytest.mark.parametrize(
@@ -236,6 +320,8 @@ def test_real_images_clipped_to_the_window_work(patient_id, params):
         ("diameter_mm", [20.0, 5.0]),
         ("diameter_mm", [0.5, 5.0]),
         ("contrast_hu", [-20.0, 20.0]),
+        ("hyperdense", 1.1),
+        ("hyperdense", -0.1),
         ("edge_sigma_mm", [0.0, 1.0]),
         ("elongation", 0.5),
         ("irregularity", 0.9),

@@ -48,6 +48,21 @@ def test_lesion_is_clearer_in_ndct_than_in_ldct(reader, ct_slice):
     assert ndct.lesion_diameter_mm == pytest.approx(18, abs=0.5)
 
 
+def test_a_bright_lesion_is_seen_as_well_as_a_dark_one(reader, ct_slice):
+    rows, cols = (np.mgrid[:192, :192] - 96) * SPACING_MM
+    near = np.hypot(rows + 10, cols + 35) < 25
+    # Mirrored at the liver's 110 HU, noise included.
+    ndct, ldct = (np.where(near, 220 - image, image) for image in (ct_slice.ndct, ct_slice.ldct))
+    told = SliceReader(ndct, ct_slice.mask, spacing_mm=SPACING_MM, window_hu=WINDOW_HU, hyperdense=True)
+    for bright, dark in ((ndct, ct_slice.ndct), (ldct, ct_slice.ldct)):
+        seen, expected = told.measure(bright), reader.measure(dark)
+        assert seen.lesion_cnr == pytest.approx(expected.lesion_cnr, rel=0.05)
+        assert seen.lesion_margin == pytest.approx(expected.lesion_margin, rel=0.05)
+    assert not told._vessels[told._lesion.core].any()
+    # The wrong sign is noise, not a lesion.
+    assert reader.measure(ndct).lesion_cnr == 0
+
+
 def test_blur_softens_the_margin_of_a_noise_free_lesion(ct_slice):
     noisy = ct_slice.clean + 3 * np.random.default_rng(0).standard_normal(ct_slice.clean.shape)
     reader = SliceReader(noisy, ct_slice.mask, spacing_mm=SPACING_MM, window_hu=WINDOW_HU)

@@ -40,7 +40,8 @@ def variants(tmp_path_factory, ct_slice):
             for row in range(2):
                 name = f"A_{row:03d}"
                 ids = {"image_id": f"{name}_{variant}", "slice_id": name, "patient_id": "A", "variant": variant}
-                rows.append({**ids, "row": row, "pixel_spacing_mm": 1.2, "has_lesion": int(row == 0)})
+                lesion = {"has_lesion": int(row == 0), "lesion_contrast_hu": -45.0 if row == 0 else None}
+                rows.append({**ids, "row": row, "pixel_spacing_mm": 1.2, **lesion})
         masks = writer.array("lesion_mask", (2, *ct_slice.mask.shape), np.uint8)
         masks[0] = ct_slice.mask
         writer.manifest(pd.DataFrame(rows))
