@@ -152,8 +152,8 @@ class CTHeader:
     signed : bool
     bits_stored : int
         12 to 16 in a valid CT image; 1 to 16 is accepted.
-    padding : (int, int) or None
-        First and last stored value that mean "outside the field of view".
+    padding, padding_limit : int or None
+        Stored value outside the field of view, and the other end where it is a range.
     frame : int
         Index within the file.
     frames : int
@@ -176,7 +176,8 @@ class CTHeader:
     intercept: float
     signed: bool
     bits_stored: int
-    padding: tuple[int, int] | None
+    padding: int | None
+    padding_limit: int | None
     frame: int
     frames: int
     compressed: bool
@@ -252,8 +253,28 @@ def read_ct(path: str | Path, frame: int = 0) -> CTSlice:
     with _Opened(Path(path)) as opened:
         header = opened.header(frame)
         words = opened.words(header)
-    table = _hu_table(header.slope, header.intercept, header.signed, header.bits_stored, header.padding)
-    return CTSlice(header, np.take(table, words))
+    facts = header.slope, header.intercept, header.signed, header.bits_stored, header.padding, header.padding_limit
+    return CTSlice(header, np.take(_hu_table(*facts), words))
+
+
+def read_stored(path: str | Path, frame: int = 0) -> tuple[CTHeader, np.ndarray]:
+    """Read one CT slice as it is stored, for writing a like image.
+
+    Returns
+    -------
+    header : CTHeader
+    stored : ndarray, (rows, columns), int16 or uint16
+        Before the modality transform; unused high bits are gone.
+
+    Raises
+    ------
+    UnreadableCT
+        As `read_ct`.
+    """
+    with _Opened(Path(path)) as opened:
+        header = opened.header(frame)
+        words = opened.words(header)
+    return header, _stored(words, header.signed, header.bits_stored)
 
 
 def is_dicom(path: Path) -> bool:
@@ -548,7 +569,8 @@ def _header(values: _Values, frame: int, frames: int, *, compressed: bool) -> CT
         intercept=intercept,
         signed=signed,
         bits_stored=bits,
-        padding=_padding(values, signed),
+        padding=_padding(values, "PixelPaddingValue", signed),
+        padding_limit=_padding(values, "PixelPaddingRangeLimit", signed),
         frame=frame,
         frames=frames,
         compressed=compressed,
@@ -600,31 +622,32 @@ def _kernel(name: str) -> str:
     return name if _KERNEL.fullmatch(name) else f"unlisted-{zlib.crc32(name.encode()) & 0xFFFF:04x}"
 
 
-def _padding(values: _Values, signed: bool) -> tuple[int, int] | None:
-    limits = []
-    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-        if len(values.raw(keyword)) == 2:
-            # Some writers give -2000 as the unsigned 63536, and the reverse: take the meaning that the pixels have.
-            value = values.whole(keyword)
-            limits.append(value - 0x10000 if signed and value > 0x7FFF else value)
-        elif keyword == "PixelPaddingValue":
-            return None
-    return min(limits), max(limits)
+def _padding(values: _Values, keyword: str, signed: bool) -> int | None:
+    if len(values.raw(keyword)) != 2:
+        return None
+    # Some writers give -2000 as the unsigned 63536, and the reverse: take the meaning that the pixels have.
+    value = values.whole(keyword)
+    return value - 0x10000 if signed and value > 0x7FFF else value
 
 
 @functools.lru_cache(maxsize=64)
 def _hu_table(
-    slope: float, intercept: float, signed: bool, bits_stored: int, padding: tuple[int, int] | None
+    slope: float, intercept: float, signed: bool, bits_stored: int, padding: int | None, padding_limit: int | None
 ) -> np.ndarray:
     """Return the HU of each of the 65,536 words that can be stored; most slices of a series share the table."""
-    # Bits above the stored ones may hold old-style overlays: shift them out, then back with the sign.
-    unused = 16 - bits_stored
-    stored = (np.arange(2**16, dtype=np.uint16) << unused).view(np.int16 if signed else np.uint16) >> unused
+    stored = _stored(np.arange(2**16, dtype=np.uint16), signed, bits_stored)
     table = to_hu(stored, slope, intercept)
     if padding is not None:
-        table[(stored >= padding[0]) & (stored <= padding[1])] = AIR_HU
+        ends = padding, padding if padding_limit is None else padding_limit
+        table[(stored >= min(ends)) & (stored <= max(ends))] = AIR_HU
     table.setflags(write=False)
     return table
+
+
+def _stored(words: np.ndarray, signed: bool, bits_stored: int) -> np.ndarray:
+    # Bits above the stored ones may hold old-style overlays: shift them out, then back with the sign.
+    unused = 16 - bits_stored
+    return (words << unused).view(np.int16 if signed else np.uint16) >> unused
 
 
 def _text(content: bytes) -> str:
