@@ -73,6 +73,27 @@ def create_artifact(path: str | Path, kind: str) -> Iterator[ArtifactWriter]:
     ArtifactWriter
         On a normal exit the folder appears at `path`; on an exception nothing does.
     """
+    with replaced_folder(path) as partial:
+        writer = ArtifactWriter(partial, kind)
+        yield writer
+        head = {"kind": kind, "schema_version": SCHEMA_VERSION, **writer.info}
+        _write_text(partial / "artifact.json", dump_json(head))
+
+
+@contextlib.contextmanager
+def replaced_folder(path: str | Path) -> Iterator[Path]:
+    """Fill a folder beside its final place and rename it when complete.
+
+    Parameters
+    ----------
+    path : path
+        Final place of the folder; replaced if it exists.
+
+    Yields
+    ------
+    Path
+        The partial folder, empty. On an exception it goes, and what was at `path` stays.
+    """
     final = Path(path)
     partial = final.with_name(f".{final.name}.partial")
     old = final.with_name(f".{final.name}.old.partial")
@@ -84,11 +105,8 @@ def create_artifact(path: str | Path, kind: str) -> Iterator[ArtifactWriter]:
         partial.mkdir()
     except OSError as error:
         raise ArtifactError(f"{final}: cannot be written: {error.strerror}; check rights and space") from error
-    writer = ArtifactWriter(partial, kind)
     try:
-        yield writer
-        head = {"kind": kind, "schema_version": SCHEMA_VERSION, **writer.info}
-        _write_text(partial / "artifact.json", dump_json(head))
+        yield partial
         if final.exists():
             os.replace(final, old)
         os.replace(partial, final)

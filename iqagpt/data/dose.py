@@ -19,8 +19,8 @@ from iqagpt.data.projection import back_project, frequencies, project
 
 #: Linear attenuation of water at 120 kVp, 1/mm.
 WATER_PER_MM = 0.0192867
-#: Transfer function of the smooth body kernel, exp(-(f / F)^E / 2) with F in 1/mm.
-KERNEL_F_PER_MM, KERNEL_EXPONENT = 0.333, 2.35
+#: Transfer function of the smooth body kernel B30f, exp(-ln(2) (f / H)^E) with H in 1/mm.
+KERNEL_HALF_PER_MM, KERNEL_EXPONENT = 0.383, 2.35
 
 
 def insert_noise(
@@ -100,6 +100,7 @@ def missing_noise(
     photons: float,
     electronic_sd: float,
     rng: np.random.Generator,
+    kernel_half_per_mm: float = KERNEL_HALF_PER_MM,
 ) -> np.ndarray:
     """Draw the noise that separates two doses and reconstruct it.
 
@@ -109,6 +110,8 @@ def missing_noise(
         Line integrals of the image.
     doses : (float, float)
         Dose that the image has, and the lower one that it shall have.
+    kernel_half_per_mm : float
+        See `kernel_transfer`.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def missing_noise(
     variance = ray_variance(integrals, photons * dose, electronic_sd)
     variance -= ray_variance(integrals, photons * source_dose, electronic_sd)
     noise = np.sqrt(variance, out=variance) * rng.standard_normal(variance.shape, dtype=np.float32)
-    transfer = kernel_transfer(frequencies(integrals.shape[1] // 2, pixel_spacing_mm))
+    transfer = kernel_transfer(frequencies(integrals.shape[1] // 2, pixel_spacing_mm), kernel_half_per_mm)
     image = back_project(noise, pixel_spacing_mm=pixel_spacing_mm, apodisation=transfer)
     return image * np.float32(1000.0 / WATER_PER_MM)
 
@@ -136,10 +139,11 @@ def ray_variance(integrals: np.ndarray, photons: float, electronic_sd: float) ->
     return per_photon + np.square(np.float32(electronic_sd) * per_photon)
 
 
-def kernel_transfer(frequency_per_mm: np.ndarray) -> np.ndarray:
-    """Return the apodisation of the ramp: a smooth body kernel such as B30f.
+def kernel_transfer(frequency_per_mm: np.ndarray, half_per_mm: float = KERNEL_HALF_PER_MM) -> np.ndarray:
+    """Return the apodisation of the ramp, which falls to one half at `half_per_mm`.
 
-    50 % at 0.38 /mm, 10 % at 0.64 /mm. Shape and width are fitted to the noise power spectrum of a real B30f pair
-    (QD minus FD of L506): peak at 0.15-0.25 /mm, half of it at 0.42, a twentieth at 0.62.
+    The default is a smooth body kernel such as B30f: 50 % at 0.38 /mm, 10 % at 0.64 /mm. Shape and width are fitted to
+    the noise power spectrum of a real B30f pair (QD minus FD of L506): peak at 0.15-0.25 /mm, half of it at 0.42, a
+    twentieth at 0.62. A larger `half_per_mm` is a sharper kernel.
     """
-    return np.exp(-0.5 * (frequency_per_mm / KERNEL_F_PER_MM) ** KERNEL_EXPONENT)
+    return np.exp2(-((frequency_per_mm / half_per_mm) ** KERNEL_EXPONENT))
