@@ -7,7 +7,27 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from iqagpt.data.finding import Found, find_slices
+from iqagpt.data.ingest_params import IngestParams, SimulatedDose
+from iqagpt.data.sources import opened_source
+
 SIDE = 16
+
+
+def make_params(root: Path | str, **changes: Any) -> IngestParams:
+    """Section ``ingest`` for tiny series."""
+    values = dict(
+        root=str(root), low_dose="given", pairs=4, thickness_mm=None, kernel=None, patients=(), exclude=(), matrix=None,
+        dose=SimulatedDose(0.25, 4e5, 60, 1), window_hu=(-160.0, 240.0), strict=False,
+    )  # fmt: skip
+    return IngestParams(**{**values, **changes})
+
+
+def find(params: IngestParams) -> Found:
+    """Find the slices below a folder; what came out of an archive is gone on return."""
+    root = Path(params.root)
+    with opened_source(root, root.parent / ".unpacked.partial") as source:
+        return find_slices(params, source)
 
 
 def write_slice(
