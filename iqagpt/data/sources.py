@@ -7,6 +7,7 @@ Read by `iqagpt.data.finding`.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -29,6 +30,8 @@ MAX_MEMBER_BYTES, MAX_ARCHIVE_BYTES = 2**31, 2**36
 MAX_RATIO = 100
 _MIN_SUSPECT_BYTES = 2**20
 _PIECE_BYTES = 2**20
+#: A name that is file and folder at once, or too long, is the archive's fault; a full disk is not.
+_NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -162,19 +165,11 @@ def _unpack_member(
                 if written > member.file_size:  # what the directory claims is not what is inside
                     raise zipfile.BadZipFile
                 file.write(piece)
-    except (EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, FileExistsError) as error:
-        path.unlink(missing_ok=True)
-        reason = f"a member cannot be unpacked ({type(error).__name__})"
-        rejected.add(archive, reason, "copy or download the file again", part=member.filename)
     except OSError as error:
-        if error.errno not in (
-            20,
-            21,
-            36,
-        ):  # a name that is file and folder at once, or too long, is the archive's fault
+        if error.errno not in _NAME_ERRORS:
             raise
         rejected.add(archive, "a member has an impossible name", "unpack it yourself", part=member.filename)
-    except Exception as error:  # zlib.error and lzma.LZMAError have no common base
+    except Exception as error:  # zlib.error, lzma.LZMAError, BadZipFile and others have no common base
         path.unlink(missing_ok=True)
         reason = f"a member cannot be unpacked ({type(error).__name__})"
         rejected.add(archive, reason, "copy or download the file again", part=member.filename)
