@@ -6,7 +6,6 @@ input and go to standard output, each with a fixed head.
 """
 
 import contextlib
-import importlib
 import os
 import resource
 import signal
@@ -48,9 +47,14 @@ def decode(codec: int, frame: bytes, rows: int, columns: int) -> np.ndarray:
         Words as they would stand in an uncompressed file.
     """
     if codec == RLE:
-        words = importlib.import_module("rle.rle").decode_frame(frame, rows * columns, 16, "<")
-        return np.frombuffer(words, "<u2").reshape(rows, columns)
-    library = importlib.import_module("libjpeg" if codec == JPEG else "openjpeg")
+        from rle.rle import decode_frame as decode_rle
+
+        return np.frombuffer(decode_rle(frame, rows * columns, 16, "<"), "<u2").reshape(rows, columns)
+    # Imported here, since the reader imports this module too and is never to load a codec.
+    if codec == JPEG:
+        import libjpeg as library
+    else:
+        import openjpeg as library
     facts = library.get_parameters(frame)
     samples = facts.get("nr_components", facts.get("samples_per_pixel"))
     if (facts["rows"], facts["columns"], samples) != (rows, columns, 1):
@@ -65,8 +69,7 @@ def main() -> None:
     """Answer requests until standard input ends."""
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # codecs print
-    for name in ("libjpeg", "openjpeg", "rle.rle"):
-        importlib.import_module(name)
+    _load_codecs()
     _limit_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the reader decides
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -88,6 +91,12 @@ def _answer(target: BinaryIO, head: bytes, read: Callable[[int], bytes]) -> None
     target.write(REPLY.pack(good, len(content)))
     target.write(content)
     target.flush()
+
+
+def _load_codecs() -> None:
+    import libjpeg  # noqa: F401
+    import openjpeg  # noqa: F401
+    import rle.rle  # noqa: F401
 
 
 def _limit_memory() -> None:

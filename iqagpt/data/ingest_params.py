@@ -33,13 +33,13 @@ class SimulatedDose:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction < 1.0:
-            raise ValueError(f"dose.fraction: expected above 0 and below 1, got {self.fraction:g}")
+            raise ValueError(f"fraction: expected above 0 and below 1, got {self.fraction:g}")
         if self.photons is not None and not 1e2 <= self.photons <= 1e9:
-            raise ValueError(f"dose.photons: expected 1e2 to 1e9 or null, got {self.photons:g}")
+            raise ValueError(f"photons: expected 1e2 to 1e9 or null, got {self.photons:g}")
         if not 30 <= self.views <= 5000:
-            raise ValueError(f"dose.views: expected 30 to 5000, got {self.views}")
+            raise ValueError(f"views: expected 30 to 5000, got {self.views}")
         if self.seed < 0:
-            raise ValueError(f"dose.seed: expected at least 0, got {self.seed}")
+            raise ValueError(f"seed: expected at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)
