@@ -85,7 +85,7 @@ def dose(
         raise typer.BadParameter(str(error)) from error
     try:
         report = simulate_series(source, output, options)
-    except UserError as error:
+    except (UserError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from error
     for line in report.warnings():

@@ -181,7 +181,8 @@ def simulate_series(source: Path, output: Path, options: DoseOptions, *, workers
 
     Notes
     -----
-    The result is decided by files and options: equal input gives equal bytes, whatever else lies in the folder.
+    The result is decided by files and options: equal slices and options give equal bytes, whatever else lies in
+    the folder and however many run at a time.
     """
     slices, skipped = find_series(source)
     # Validation is a global of pydicom: set once here, threads that set it again inside restore what they found.
@@ -269,7 +270,7 @@ def _derivation(slices: list[SourceSlice], options: DoseOptions) -> Derivation:
     return Derivation(
         series_uid=generate_uid(entropy_srcs=["iqagpt-dose", repr(dataclasses.astuple(options)), series]),
         label=f"simulated {percent}% dose",
-        description=f"Noise inserted to simulate {percent}% of the dose of the source (seed {options.seed})",
+        description=f"Noise inserted to simulate {percent}% of the source's dose (iqagpt dose, seed {options.seed})",
         dose=options.dose,
     )
 

@@ -10,12 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydicom.uid import CTImageStorage
+
 from iqagpt.data.derived import read_elements
 from iqagpt.data.dicom import CTHeader, UnreadableCT, is_dicom, read_header
 from iqagpt.errors import InputError
 
 #: Of a file that does not say: only the unit of photons hangs on it when they are measured.
 DEFAULT_THICKNESS_MM = 1.0
+_KEYWORDS = (
+    "SOPClassUID", "SOPInstanceUID", "SeriesDescription", "XRayTubeCurrent", "SeriesInstanceUID", "NumberOfFrames",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,7 +104,14 @@ def _candidates(source: Path) -> Iterator[Path]:
 
 def _source_slice(path: Path, name: str) -> SourceSlice:
     header = read_header(path)
-    elements = read_elements(path, ("SeriesInstanceUID", "SOPInstanceUID", "SeriesDescription", "XRayTubeCurrent"))
+    if header.frames > 1:
+        raise UnreadableCT(path, "holds several frames (enhanced CT)", "convert it to one file a slice")
+    elements = read_elements(path, _KEYWORDS)
+    if (
+        int(elements.get("NumberOfFrames") or 1) > 1
+        or (elements.get("SOPClassUID") or CTImageStorage) != CTImageStorage
+    ):
+        raise UnreadableCT(path, "is an enhanced CT image", "convert it to one file a slice")
     try:
         current_ma = float(elements.get("XRayTubeCurrent"))
     except (TypeError, ValueError):

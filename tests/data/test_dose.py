@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from iqagpt.data.dose import insert_noise, kernel_transfer, line_integrals, missing_noise, ray_variance
+from iqagpt.data.dose import (
+    WATER_PER_MM,
+    insert_noise,
+    kernel_transfer,
+    line_integrals,
+    missing_noise,
+    ray_variance,
+)
 
 SCAN = {"pixel_spacing_mm": 1.4, "photons": 2e6, "electronic_sd": 8.0, "views": 360}
 
@@ -63,6 +70,34 @@ def test_quarter_of_the_dose_doubles_the_noise_and_electronic_noise_adds_to_that
     assert ratio(400.0) > 2.1
 
 
+@pytest.mark.parametrize("dose", [0.5, 0.25])
+@pytest.mark.parametrize("half_width_mm", [100.0, 150.0])
+def test_noise_goes_with_one_over_root_dose(dose, half_width_mm):
+    image = water_ellipse(half_width_mm=half_width_mm)
+    centre = (slice(96, 160), slice(96, 160))
+    normal, low = [], []
+    for seed in range(4):
+        before = noise(image, seed, (math.inf, 1.0), electronic_sd=0.0)
+        normal.append(before[centre])
+        low.append((before + noise(image, 100 + seed, (1.0, dose), electronic_sd=0.0))[centre])
+    assert np.std(low) / np.std(normal) == pytest.approx(1 / math.sqrt(dose), rel=0.05)
+
+
+def test_noise_grows_with_the_path_as_attenuation_says():
+    centre = (slice(112, 144), slice(112, 144))
+    large, small = (
+        np.std(
+            [noise(water_ellipse(half_width_mm=r, half_height_mm=r), s, electronic_sd=0.0)[centre] for s in range(4)]
+        )
+        for r in (140.0, 70.0)
+    )
+    assert large / small == pytest.approx(math.exp(WATER_PER_MM * 140.0 / 2), rel=0.15)
+    # Within one body as well: the centre of a cylinder is noisier than its rim.
+    disc = water_ellipse(half_width_mm=140.0, half_height_mm=140.0)
+    fields = [noise(disc, seed, electronic_sd=0.0) for seed in range(4)]
+    assert np.std([f[centre] for f in fields]) > 1.35 * np.std([f[112:144, 32:40] for f in fields])
+
+
 def test_mean_stays_and_same_seed_gives_the_same_bytes():
     image = water_ellipse()
     low = insert_noise(image, dose=0.25, rng=np.random.default_rng(3), **SCAN)
@@ -110,6 +145,7 @@ def test_noise_is_larger_and_streaky_behind_long_paths():
 def test_kernel_passes_low_and_blocks_high_frequencies():
     transfer = kernel_transfer(np.array([0.0, 0.38, 0.64]))
     np.testing.assert_allclose(transfer, [1.0, 0.5, 0.1], atol=0.02)
+    assert kernel_transfer(np.array([0.6]), 0.6) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("dose", [0.0, -0.5, 1.5, math.nan])
