@@ -72,8 +72,12 @@ def _absent_files(params: dict[str, Any], where: str) -> Iterator[str]:
         if isinstance(value, str) and not Path(value).is_file():
             yield f"{where}: {key}: no such file '{value}'; give a file, or presets/none.txt for none"
     root = _value(params, _FOLDER)
-    if isinstance(root, str) and Path(root) != _PHANTOM and not Path(root).is_dir():
-        yield f"{where}: {_FOLDER}: no such folder '{root}'; give a folder with AAPM data, or {_PHANTOM}"
+    if isinstance(root, str) and Path(root) != _PHANTOM and not _is_source(Path(root)):
+        yield f"{where}: {_FOLDER}: no such folder or zip archive '{root}'; give one with CT series, or {_PHANTOM}"
+
+
+def _is_source(root: Path) -> bool:
+    return root.is_dir() or (root.is_file() and root.suffix.lower() == ".zip")
 
 
 def _value(params: dict[str, Any], key: str) -> Any:

@@ -60,7 +60,7 @@ def test_sections_name_dataclasses() -> None:
         ("caption.vocabulary", "v.txt", "caption.vocabulary: no such file 'v.txt'"),
         ("denoisers.map_nn.weights", "w", "denoisers.map_nn.weights: no such file 'w'"),
         ("denoisers.red_cnn.weights", "presets", "denoisers.red_cnn.weights: no such file 'presets'"),
-        ("ingest.root", "aapm", "ingest.root: no such folder 'aapm'"),
+        ("ingest.root", "aapm", "ingest.root: no such folder or zip archive 'aapm'"),
     ],
 )
 def test_each_problem_is_one_line_with_its_key(
