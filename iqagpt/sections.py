@@ -8,6 +8,7 @@ SECTIONS: dict[str, str] = {
     "simulate": "iqagpt.data.lesions:SimulateParams",
     "denoisers.map_nn": "iqagpt.denoise.map_nn:MapNNParams",
     "denoisers.red_cnn": "iqagpt.denoise.red_cnn:RedCNNParams",
+    "denoise": "iqagpt.denoise.further:DenoiseParams",
     "read": "iqagpt.readers.simulated:ReadParams",
     "caption": "iqagpt.captioner.tokenizer:CaptionParams",
     "train": "iqagpt.captioner.fitting:TrainParams",
