@@ -57,6 +57,8 @@ def start(root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["dvc", "repro"], cwd=root, env=environment, text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # A shell starts background jobs deaf to SIGINT, which they would hand on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 

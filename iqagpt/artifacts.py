@@ -41,8 +41,17 @@ class ArtifactWriter:
         self.info: dict[str, Any] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return a memory-mapped array to fill; stored as ``<name>.npy``."""
-        return np.lib.format.open_memmap(self.path / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        """Return a memory-mapped array to fill; stored as ``<name>.npy``.
+
+        Raises
+        ------
+        OSError
+            If the disk has no room for it.
+        """
+        file = self.path / f"{name}.npy"
+        array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+        _reserve(file)
+        return array
 
     def manifest(self, table: pd.DataFrame) -> None:
         """Write ``manifest.csv``, one row per item."""
@@ -252,6 +261,17 @@ def _round(node: Any, where: str) -> Any:
             raise ValueError(f"{where} is {node}; leave undefined metrics out")
         return round(node, 6)
     return node
+
+
+def _reserve(file: Path) -> None:
+    """Give a sparse file its blocks: on a full disk, writing into the map of a sparse file would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with file.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
 
 
 def _write_text(path: Path, text: str) -> None:

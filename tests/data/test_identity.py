@@ -24,6 +24,7 @@ _NEEDED = {
     "PixelRepresentation", "RescaleIntercept", "RescaleSlope", "PixelData", "NumberOfFrames", "TransferSyntaxUID",
     "LossyImageCompression", "BurnedInAnnotation", "SpecificCharacterSet",
 }  # fmt: skip
+_OF_A_PATIENT = ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName", "ConvolutionKernel")
 _TEXT = (VR.AE, VR.CS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT, VR.OB, VR.UN, VR.UI, VR.DA, VR.TM, VR.AS)
 
 
@@ -32,6 +33,7 @@ class Canaries:
 
     def __init__(self):
         self.words = []
+        self.shared = {}
 
     def next(self, kind):
         number = len(self.words)
@@ -71,9 +73,14 @@ def canaries():
     return Canaries()
 
 
-def plant(path, canaries):
+def plant(path, canaries, together=None):
+    """Plant canaries in a file; files planted `together` agree where slices of one patient must."""
     dataset = pydicom.dcmread(path)
     canaries.plant(dataset)
+    if together is not None:
+        for keyword in _OF_A_PATIENT:
+            folder = path.parent if keyword == "SeriesInstanceUID" else together
+            setattr(dataset, keyword, canaries.shared.setdefault((folder, keyword), dataset[keyword].value))
     dataset.preamble = b"CANARYPREAMBLE".ljust(128, b"\0")
     dataset.save_as(path)
 
@@ -101,11 +108,7 @@ def test_enough_canaries_of_every_kind(tmp_path, canaries):
 def test_no_canary_in_any_output(tmp_path, canaries, caplog):
     root = tmp_path / "root"
     for path in write_series(root / "CANARYFILE_folder", zs=range(0, 9, 3), stem="CANARYFILE", hu=AIR):
-        plant(path, canaries)
-        dataset = pydicom.dcmread(path)
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName", "ConvolutionKernel"):
-            setattr(dataset, keyword, f"{canaries.words[-1]}")
-        dataset.save_as(path)
+        plant(path, canaries, together="patient")
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
         result = run(tmp_path, root, low_dose="simulated", thickness_mm=None)
