@@ -95,7 +95,7 @@ def draw_patient(seed: int, index: int) -> Patient:
         shift_mm=float(rng.uniform(-9.0, 12.0)),
         fat_mm=fat_mm,
         fov_mm=fov_mm,
-        exposure=float(rng.uniform(0.62, 1.16)),
+        exposure=float(rng.uniform(0.66, 1.2)),
         hu=_draw_enhancement(rng, contrast_phase(seed, index)),
         contours=contours,
         tubes=draw_tubes(rng, contours),
@@ -132,7 +132,7 @@ def _draw_numbers(rng: np.random.Generator) -> dict[str, float]:
         "vertebra_phase": (0, 1), "rib_phase": (0, 1), "rib_drift": (0.6, 0.95), "lung_shift": (-14, 10),
         "kidney_right_z": (44, 58), "kidney_left_z": (30, 46), "kidney_size": (0.9, 1.1), "gas_level": (-0.3, 0.5),
         "stomach_hu": (15, 60), "stomach_mix": (0, 1), "calcium": (0, 1), "table_y": (0, 1), "heart_z": (-100, -86),
-        "aorta_radius": (10.5, 13.5), "muscle_size": (0.975, 1.03), "stranding": (25, 75), "marbling": (0.2, 1.2),
+        "aorta_radius": (10.5, 13.5), "muscle_size": (0.975, 1.03), "stranding": (30, 95), "marbling": (0.2, 1.2),
         "texture": (0.85, 1.25), "table_depth": (22, 50), "table_sag": (380, 640), "table_hu": (150, 420),
     }  # fmt: skip
     return {name: float(rng.uniform(*span)) for name, span in ranges.items()}

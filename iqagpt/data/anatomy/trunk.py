@@ -57,7 +57,7 @@ def draw_trunk(scene: Scene) -> None:
     # Strands lie where a field crosses zero: lines, thinner and more numerous than blobs above a threshold.
     lines = np.maximum(1.0 - np.abs(scene.mid + 0.35 * scene.fine) / 0.16, 0.0) * np.clip(scene.coarse - 0.2, 0.0, 1.2)
     strands = np.maximum(0.75 * scene.fine + 0.65 * scene.mid - 1.35, 0.0) * 55.0
-    strands += patient.numbers["stranding"] * lines
+    strands += patient.numbers["stranding"] * (lines + 0.15 * np.maximum(scene.coarse + 0.4 * scene.mid, 0.0))
     dome = radial_distance(radius, angle, cavity * _dome(scene))
     canvas.paint(whole, canvas.cover(np.minimum(cavity_distance, -dome - 0.5)), lung_hu)
     dome = np.minimum(dome, cavity_distance)
@@ -122,7 +122,7 @@ def _muscle_hu(scene: Scene, depth: np.ndarray) -> np.ndarray:
     layer = np.exp(-(((depth - 0.46 - 0.10 * scene.coarse) / 0.085) ** 2)) * np.clip(0.75 + 0.45 * scene.coarse, 0, 1)
     streaks = np.clip((scene.fine + 1.1 * scene.mid - 1.6) * 0.45, 0, 0.8)
     fascia = np.clip(1.0 - np.abs(depth - 0.72 - 0.12 * scene.coarse + 0.03 * scene.mid) / 0.035, 0, 1) * 0.55
-    bundles = np.maximum(1.0 - np.abs(scene.mid - 0.4 * scene.fine) / 0.14, 0.0) * 0.35
+    bundles = np.maximum(1.0 - np.abs(scene.mid - 0.4 * scene.fine) / 0.22, 0.0) * 0.42
     marbling = np.maximum(fascia, bundles * scene.patient.numbers["marbling"])
     fat_part = np.maximum(np.maximum(layer * 0.85, streaks), marbling)
     return muscle + fat_part * (scene.patient.hu["fat"] - muscle)
