@@ -82,9 +82,9 @@ _ENHANCEMENT: dict[str, dict[str, tuple[float, float]]] = {
 def draw_patient(seed: int, index: int) -> Patient:
     """Draw a patient; equal arguments give the same one, whatever other patients there are."""
     rng = np.random.default_rng((seed, index))
-    size = rng.uniform(0.92, 1.12)
+    size = rng.uniform(0.92, 1.11)
     scale = (size, size * rng.uniform(0.97, 1.10))
-    fat = float(rng.uniform(0.55, 1.6) ** 2)
+    fat = float(rng.uniform(0.55, 1.48) ** 2)
     fat_mm = (13.0 * fat, 10.0 * fat, 11.0 * fat)
     width_mm = 2 * (151.0 * scale[0] + fat_mm[1] + 4.0)
     fov_mm = float(np.clip(np.round(width_mm / rng.uniform(0.86, 0.95)), 338, 409))
@@ -132,7 +132,7 @@ def _draw_numbers(rng: np.random.Generator) -> dict[str, float]:
         "vertebra_phase": (0, 1), "rib_phase": (0, 1), "rib_drift": (0.6, 0.95), "lung_shift": (-14, 10),
         "kidney_right_z": (44, 58), "kidney_left_z": (30, 46), "kidney_size": (0.9, 1.1), "gas_level": (-0.3, 0.5),
         "stomach_hu": (15, 60), "stomach_mix": (0, 1), "calcium": (0, 1), "table_y": (0, 1), "heart_z": (-100, -86),
-        "aorta_radius": (10.5, 13.5), "muscle_size": (0.975, 1.03), "stranding": (30, 95), "marbling": (0.2, 1.2),
+        "aorta_radius": (10.5, 13.5), "muscle_size": (0.975, 1.02), "stranding": (30, 95), "marbling": (0.2, 1.2),
         "texture": (0.85, 1.25), "table_depth": (22, 50), "table_sag": (380, 640), "table_hu": (150, 420),
     }  # fmt: skip
     return {name: float(rng.uniform(*span)) for name, span in ranges.items()}
