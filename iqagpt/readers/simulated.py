@@ -19,8 +19,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from iqagpt.artifacts import Artifact
+from iqagpt.config import given_file
 from iqagpt.criteria import BEST, KEYS, WORST
 from iqagpt.errors import ArtifactError
+from iqagpt.readers.consensus import MEDIAN
 from iqagpt.readers.measures import Measures, SliceReader
 from iqagpt.readers.variability import VariabilityParams, reader_bias, reading_noise
 
@@ -106,6 +108,10 @@ class ReadParams(VariabilityParams):
     def __post_init__(self) -> None:
         """Check ranges."""
         VariabilityParams.__post_init__(self)
+        # Measuring takes a minute; a table's readers are not known before it is read.
+        known = (MEDIAN, *self.names())
+        if given_file(self.table) is None and self.consensus not in known:
+            raise ValueError(f"consensus: expected one of {', '.join(known)}, got {self.consensus!r}")
         _check_share(self, "usual_weight", "worst_weight")
         if self.seed < 0:
             raise ValueError(f"seed: expected >= 0, got {self.seed}")
