@@ -14,6 +14,7 @@ _PLACES = {
     "results/tables.md": "Tables 1 to 4 beside the paper",
     "results": "the same tables as CSV, and scores for dvc plots",
     "metrics": "all metrics as JSON (dvc metrics show)",
+    "data/scores": "readers' scores, their agreement, their distribution by image quality (Fig. 2)",
     "predictions": "captions and scores of every method",
     "reports/reports.md": "a report for every test image",
 }
@@ -114,6 +115,37 @@ def dose(
         typer.echo(line, err=True)
     typer.echo(report.summary(output))
     raise typer.Exit(3 if report.skipped else 0)
+
+
+@app.command()
+def agreement(
+    table: Annotated[Path, typer.Argument(help="CSV with one row per score, or one column per criterion.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write as well.")] = None,
+    criteria: Annotated[str, typer.Option(help="Criteria to compare, separated by commas; default: all.")] = "",
+    cluster: Annotated[
+        str | None, typer.Option(help="Column of what is resampled; default patient_id, else slice_id, else the image.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=200, max=100_000, help="Of the bootstrap.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+) -> None:
+    """Compare readers: raw agreement, weighted kappa, Krippendorff's alpha and ICC, with 95 % intervals."""
+    from iqagpt.agreement.long_table import read_ratings
+    from iqagpt.agreement.summary import PATIENT, agreement_table, describe_table
+    from iqagpt.artifacts import write_table
+    from iqagpt.errors import UserError
+
+    try:
+        wanted = [name.strip() for name in criteria.split(",") if name.strip()]
+        readings, clusters = read_ratings(table, criteria=wanted, cluster=cluster)
+        found = agreement_table(readings, seed=seed, replicates=replicates)
+        if output is not None:
+            write_table(output, found)
+    except (UserError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    typer.echo(describe_table(found, clusters))
+    if cluster is None and clusters != PATIENT:
+        typer.echo(f"No column {PATIENT}: images of one patient count as independent; intervals too narrow.", err=True)
 
 
 def _auto(text: str, name: str) -> float | None:
