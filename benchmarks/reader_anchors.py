@@ -4,7 +4,7 @@ Command: ``python benchmarks/reader_anchors.py [VARIANTS] [--every 4] [--patient
 
 Run it after any change of the phantom, the denoisers or the measures, on images that no model is tested on: another
 ``phantom.seed``, or real patients kept apart. It ends with the three things that anchors must achieve: every score of every
-criterion occurs, the NDCT is best and the LDCT worst on average.
+criterion occurs, the NDCT is among the best and the LDCT among the worst on average.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from iqagpt.readers.measures import Measures
 from iqagpt.readers.simulated import ReadParams, measure_images, score_images
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+#: Mean scores that differ by no more are alike.
+TIE = 0.05
 #: What each criterion's anchors divide: measured value and its anchors in section ``read``.
 SCALES = {
     "noise loss": ("noise", "anchors"),
@@ -50,10 +52,10 @@ def continuous(measured: pd.DataFrame, params: ReadParams) -> pd.DataFrame:
     rows = []
     for row in measured.to_dict("records"):
         seen = Measures(**{field.name: row[field.name] for field in fields(Measures)})
-        ratio = params.noise_ratio(seen, row["usual_noise_hu"])
+        usual = params.usual_offset(seen, row["usual_noise_hu"])
         values = (
-            params.noise.loss(ratio),
-            params.small_structures.loss(ratio, seen),
+            params.noise.loss(seen, usual),
+            params.small_structures.loss(seen, usual),
             params.lesion_conspicuity.visibility(seen),
             seen.lesion_margin,
         )
@@ -80,19 +82,19 @@ def print_scores(scores: pd.DataFrame) -> None:
 
 
 def print_verdict(scores: pd.DataFrame) -> None:
-    means = scores.groupby("variant")[list(KEYS)].mean()
+    means = scores.groupby("variant")[list(KEYS)].mean().astype(float)
     print()
     for key in KEYS:
-        missing = sorted(set(SCORES) - set(scores[key].dropna()))
-        order = means[key].dropna().astype(float)
+        order = means[key].dropna()
         if order.empty:
             print(f"{key}: no image has it")
             continue
-        print(
-            f"{key}: {'every score occurs' if not missing else f'scores {missing} are missing'}; "
-            f"best {order.idxmin()}{'' if order.idxmin() == 'ndct' else ' (not the NDCT)'}, "
-            f"worst {order.idxmax()}{'' if order.idxmax() == 'ldct' else ' (not the LDCT)'}"
-        )
+        missing = sorted(set(SCORES) - set(scores[key].dropna()))
+        found = "every score occurs" if not missing else f"scores {missing} are MISSING"
+        best = ", ".join(order.index[order <= order.min() + TIE])
+        worst = ", ".join(order.index[order >= order.max() - TIE])
+        right = "ndct" in best.split(", ") and "ldct" in worst.split(", ")
+        print(f"{key}: {found}; best: {best}; worst: {worst}{'' if right else ' - NOT AS EXPECTED'}")
 
 
 def main() -> None:

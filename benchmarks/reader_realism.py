@@ -28,6 +28,7 @@ from scipy.stats import rankdata
 
 from iqagpt.config import load_section
 from iqagpt.readers.measures import SliceReader
+from iqagpt.readers.severity import NoiseParams, StructureParams
 from iqagpt.readers.simulated import ReadParams
 
 WINDOW_HU = (-160.0, 240.0)
@@ -37,11 +38,11 @@ ANCHORS = ("LDCT", "NDCT")
 CRITERIA = ("noise", "small_structures", "diagnostic_confidence")
 GOALS = {"noise": 0.85, "small_structures": 0.60}
 #: Tried for the sets left in: few and coarse, as 14 methods and four sets can tell no more apart.
-NOISE_GRID = {"smoothing_slack": (0.1, 0.2, 0.3, 0.35, 0.4, 0.5), "smoothing_weight": (0.3, 0.6, 1.0, 1.5)}
+NOISE_GRID = {"smoothing_slack": (0.2, 0.3, 0.4, 0.5, 0.6), "smoothing_weight": (0.3, 0.6, 1.0, 1.5)}
 STRUCTURE_GRID = {
-    "smoothing_slack": (0.2, 0.3, 0.35, 0.4, 0.5),
+    "smoothing_slack": (0.2, 0.3, 0.4, 0.5, 0.6),
     "smoothing_weight": (0.0, 0.1, 0.2, 0.3),
-    "unlike_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
+    "unlike_weight": (0.0, 0.2, 0.4, 0.8, 1.6),
     "blur_weight": (0.0, 1.0, 3.0),
 }
 
@@ -84,8 +85,8 @@ def judge(measured: pd.DataFrame, params: ReadParams) -> tuple[pd.DataFrame, pd.
     losses, scores = [], []
     for row in measured.itertuples():
         found = params.severities(row.seen, row.usual_noise_hu)
-        ratio = params.noise_ratio(row.seen, row.usual_noise_hu)
-        losses.append((params.noise.loss(ratio), params.small_structures.loss(ratio, row.seen), found[CRITERIA[2]]))
+        seen = row.seen, params.usual_offset(row.seen, row.usual_noise_hu)
+        losses.append((params.noise.loss(*seen), params.small_structures.loss(*seen), found[CRITERIA[2]]))
         scores.append([np.clip(np.rint(found[key]), 1, 4) for key in CRITERIA])
     index = pd.MultiIndex.from_frame(measured[["set", "method"]])
     return pd.DataFrame(losses, index, CRITERIA), pd.DataFrame(scores, index, CRITERIA)
@@ -142,25 +143,20 @@ def grid(section: object, choices: dict[str, tuple[float, ...]]) -> Iterator[obj
 def refit(measured: pd.DataFrame, truth: pd.DataFrame, params: ReadParams) -> ReadParams:
     """Choose noise and structure weights that rank these sets best, pooled and within sets."""
     sets = tuple(sorted(measured["set"].unique()))
-    ratios = [params.noise_ratio(row.seen, row.usual_noise_hu) for row in measured.itertuples()]
+    seen = [(row.seen, params.usual_offset(row.seen, row.usual_noise_hu)) for row in measured.itertuples()]
     index = pd.MultiIndex.from_frame(measured[["set", "method"]])
 
-    def fit(key: str, losses: Callable[[object], list[float]]) -> Callable[[object], float]:
-        def quality(section: object) -> float:
-            pair = tuple(tables(pd.Series(losses(section), index), truth[key], sets, anchors=True))
-            return pooled(*pair) + within(*pair)
+    def quality(section: NoiseParams | StructureParams, key: str) -> float:
+        losses = pd.Series([section.loss(*each) for each in seen], index)
+        pair = tuple(tables(losses, truth[key], sets, anchors=True))
+        return pooled(*pair) + within(*pair)
 
-        return quality
-
-    noise = fit("noise", lambda section: [section.loss(ratio) for ratio in ratios])
-    structure = fit(
-        "small_structures",
-        lambda section: [section.loss(ratio, seen) for ratio, seen in zip(ratios, measured["seen"], strict=True)],
-    )
     return dataclasses.replace(
         params,
-        noise=max(grid(params.noise, NOISE_GRID), key=noise),
-        small_structures=max(grid(params.small_structures, STRUCTURE_GRID), key=structure),
+        noise=max(grid(params.noise, NOISE_GRID), key=lambda each: quality(each, "noise")),
+        small_structures=max(
+            grid(params.small_structures, STRUCTURE_GRID), key=lambda each: quality(each, "small_structures")
+        ),
     )
 
 

@@ -6,7 +6,7 @@ It is read off a loss by four anchors. The simulated reader adds its variability
 Notes
 -----
 Not stated in the paper; its scores are a radiologist's. Noise and small structures follow real readers (babbu3682/MTD-GAN,
-blind reader study of abdominal CT, first three sets): a third of a log unit less noise than the NDCT is not yet over-smoothing for
+blind reader study of abdominal CT, first three sets): a third less texture than the NDCT's is not yet over-smoothing for
 them; what they call structure is mostly noise left above the NDCT's, then how far fine detail is the NDCT's, and hardly
 the strength of small vessels. Anchors are set so that every score occurs.
 """
@@ -37,24 +37,25 @@ class NoiseParams:
         check_weights(self, "smoothing_slack", "smoothing_weight")
         _check_anchors("anchors", self.anchors, rising=True)
 
-    def severity(self, noise_ratio: float) -> float:
+    def severity(self, seen: Measures, usual: float = 0.0) -> float:
         """Return the severity of `loss`."""
-        return to_severity(self.loss(noise_ratio), self.anchors)
+        return to_severity(self.loss(seen, usual), self.anchors)
 
-    def loss(self, noise_ratio: float) -> float:
+    def loss(self, seen: Measures, usual: float = 0.0) -> float:
         """Return how far the noise is from a normal-dose image's.
 
         Parameters
         ----------
-        noise_ratio : float
-            Natural logarithm of the image's noise over that of a normal-dose image.
+        seen : Measures
+        usual : float
+            How much noisier the slice's NDCT counts than a normal-dose image; natural logarithm.
 
         Returns
         -------
         float
             0: no fault; natural logarithms.
         """
-        return noise_fault(noise_ratio, slack=self.smoothing_slack, weight=self.smoothing_weight)
+        return noise_fault(seen, usual, slack=self.smoothing_slack, weight=self.smoothing_weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +74,25 @@ class StructureParams:
         check_weights(self, "smoothing_slack", "smoothing_weight", "unlike_weight", "blur_slack", "blur_weight")
         _check_anchors("anchors", self.anchors, rising=True)
 
-    def severity(self, noise_ratio: float, seen: Measures) -> float:
+    def severity(self, seen: Measures, usual: float = 0.0) -> float:
         """Return the severity of `loss`."""
-        return to_severity(self.loss(noise_ratio, seen), self.anchors)
+        return to_severity(self.loss(seen, usual), self.anchors)
 
-    def loss(self, noise_ratio: float, seen: Measures) -> float:
+    def loss(self, seen: Measures, usual: float = 0.0) -> float:
         """Return how much of the small structures is lost or hidden.
 
         Parameters
         ----------
-        noise_ratio : float
-            As in `NoiseParams.loss`.
         seen : Measures
+        usual : float
+            As in `NoiseParams.loss`.
 
         Returns
         -------
         float
             0: all is there; in units of noise left (natural logarithms).
         """
-        noise = noise_fault(noise_ratio, slack=self.smoothing_slack, weight=self.smoothing_weight)
+        noise = noise_fault(seen, usual, slack=self.smoothing_slack, weight=self.smoothing_weight)
         kept = (seen.vessel_contrast + seen.vessel_sharpness) / 2
         blur = max(0.0, 1 - kept - self.blur_slack)
         return noise + self.unlike_weight * (1 - seen.likeness) + self.blur_weight * blur
@@ -131,19 +132,21 @@ class LesionParams:
         return seen.lesion_cnr * (seen.lesion_diameter_mm / 10.0) ** self.size_exponent
 
 
-def noise_fault(noise_ratio: float, *, slack: float, weight: float) -> float:
+def noise_fault(seen: Measures, usual: float, *, slack: float, weight: float) -> float:
     """Return noise left plus texture smoothed away beyond a slack, both natural logarithms.
 
     Parameters
     ----------
-    noise_ratio : float
-        Natural logarithm of the image's noise over that of a normal-dose image.
+    seen : Measures
+    usual : float
+        As in `NoiseParams.loss`.
     slack : float
-        Less noise by this much is no fault yet.
+        Less texture by this much is no fault yet.
     weight : float
         Of smoothing, against noise left.
     """
-    return max(0.0, noise_ratio) + weight * max(0.0, -noise_ratio - slack)
+    left, smoothed = seen.noise_ratio + usual, -seen.texture_ratio - usual
+    return max(0.0, left) + weight * max(0.0, smoothed - slack)
 
 
 def to_severity(value: float, anchors: Anchors) -> float:

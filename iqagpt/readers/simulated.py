@@ -33,6 +33,7 @@ class ReadParams:
     noise: NoiseParams
     small_structures: StructureParams
     lesion_conspicuity: LesionParams
+    noise_weight: float
     worst_weight: float
     seed: int
 
@@ -40,17 +41,17 @@ class ReadParams:
         """Check ranges."""
         if not 0 <= self.variability <= 3:
             raise ValueError(f"variability: expected 0 to 3 score steps, got {self.variability}")
-        check_share(self, "shared", "usual_weight", "worst_weight")
+        check_share(self, "shared", "usual_weight", "noise_weight", "worst_weight")
         if self.seed < 0:
             raise ValueError(f"seed: expected >= 0, got {self.seed}")
 
-    def noise_ratio(self, seen: Measures, usual_noise_hu: float) -> float:
-        """Return the natural logarithm of the noise over a normal-dose image's: the slice's own and the usual one."""
-        usual = float(np.log(seen.noise_hu / usual_noise_hu))
-        return (1 - self.usual_weight) * seen.noise_ratio + self.usual_weight * usual
+    def usual_offset(self, seen: Measures, usual_noise_hu: float) -> float:
+        """Return by how much the slice's NDCT counts as noisier than usual; added to the ratios to that NDCT."""
+        ndct_over_usual = float(np.log(seen.noise_hu / usual_noise_hu)) - seen.noise_ratio
+        return self.usual_weight * ndct_over_usual
 
     def severities(self, seen: Measures, usual_noise_hu: float) -> dict[str, float | None]:
-        """Return the severity of each criterion; confidence follows from the other three.
+        """Return the severity of each criterion; confidence follows mostly from structures and lesion.
 
         Parameters
         ----------
@@ -58,15 +59,18 @@ class ReadParams:
         usual_noise_hu : float
             Noise of the usual NDCT, as `Measures.noise_hu`.
         """
-        noise_ratio = self.noise_ratio(seen, usual_noise_hu)
+        usual = self.usual_offset(seen, usual_noise_hu)
         found = {
-            "noise": self.noise.severity(noise_ratio),
-            "small_structures": self.small_structures.severity(noise_ratio, seen),
+            "noise": self.noise.severity(seen, usual),
+            "small_structures": self.small_structures.severity(seen, usual),
             "lesion_conspicuity": self.lesion_conspicuity.severity(seen),
         }
-        present = [value for value in found.values() if value is not None]
-        worst, mean = max(present), float(np.mean(present))
-        return found | {"diagnostic_confidence": self.worst_weight * worst + (1 - self.worst_weight) * mean}
+        return found | {"diagnostic_confidence": self._confidence(**found)}
+
+    def _confidence(self, noise: float, small_structures: float, lesion_conspicuity: float | None) -> float:
+        shown = [small_structures] if lesion_conspicuity is None else [small_structures, lesion_conspicuity]
+        rest = self.worst_weight * max(shown) + (1 - self.worst_weight) * float(np.mean(shown))
+        return self.noise_weight * noise + (1 - self.noise_weight) * rest
 
 
 def measure_images(variants: Artifact, params: ReadParams) -> pd.DataFrame:
