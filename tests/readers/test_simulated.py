@@ -13,7 +13,8 @@ from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.readers.agreement import ceiling, describe_scores
 from iqagpt.readers.measures import Measures
-from iqagpt.readers.simulated import ReadParams, measure_images, score_images, to_severity, usual_noise_hu
+from iqagpt.readers.severity import to_severity
+from iqagpt.readers.simulated import ReadParams, measure_images, score_images, usual_noise_hu
 
 ROOT = Path(__file__).resolve().parents[2]
 LIKE_NDCT = Measures(10.0, 0.0, 1.0, 1.0, 1.0)
