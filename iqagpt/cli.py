@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from iqagpt.validation import find_problems
+from iqagpt.params_check import find_problems
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 @app.command()
-def validate(
+def check(
     params: Annotated[Path, typer.Argument(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Check every section of a parameter file, and that the files it names exist; one line per problem."""

@@ -9,7 +9,7 @@ import yaml
 
 from iqagpt.config import read_params
 from iqagpt.sections import SECTIONS
-from iqagpt.validation import find_problems
+from iqagpt.params_check import find_problems
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Params = dict[str, Any]
