@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from iqagpt.errors import InputError
 from iqagpt.images import find_images, fit_square, image_kind, read_image
@@ -42,6 +43,13 @@ def test_floating_point_tiff_in_0_to_1(tmp_path, name):
     assert image.slices_hu[0].tolist() == [[-160, 40, 240]]
 
 
+def test_dicom_states_hu_and_spacing_itself():
+    image = read_image(get_testdata_file("CT_small.dcm"), WINDOW)
+    assert image.slices_hu.shape == (1, 128, 128) and image.window_hu is None and not image.notes
+    assert image.pixel_spacing_mm == pytest.approx(0.661468)
+    assert image.slices_hu.min() < -800
+
+
 def test_numpy_slice_and_stack(tmp_path):
     np.save(tmp_path / "a.npy", HU.astype(np.float32) + 0.4)
     np.save(tmp_path / "b.npy", np.stack([HU, HU + 1]))
@@ -56,7 +64,9 @@ def test_numpy_keeps_to_the_stored_range(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "directions", [(-1, -1, 1), (1, -1, 1), (-1, 1, 1), (1, 1, -1), (-1, -1, -1)], ids=["LPS", "RPS", "LAS", "RAI", "LPI"]
+    "directions",
+    [(-1, -1, 1), (1, -1, 1), (-1, 1, 1), (1, 1, -1), (-1, -1, -1)],
+    ids=["LPS", "RPS", "LAS", "RAI", "LPI"],
 )
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_nifti_of_any_orientation_is_shown_alike(tmp_path, directions, suffix):

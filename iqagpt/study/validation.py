@@ -211,4 +211,7 @@ def _left_out(study: Study, predictions: pd.DataFrame) -> list[str]:
             )
         if missing < len(values) and np.ptp(values[np.isfinite(values)]) == 0:
             notes.append(f"{key}: the model gave every image the same score: its correlations are undefined")
+        for reader, given in study.by_reader(key).items():
+            if given.nunique() < 2:
+                notes.append(f"{key}: reader '{reader}' does not tell images apart: no inter-reader ceiling")
     return notes

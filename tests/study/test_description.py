@@ -13,9 +13,9 @@ from iqagpt.study.description import describe_study
 WORSE = {"noise": "abs(q - 7)"}
 
 
-def write(folder, **content):
-    (folder / "study.yaml").write_text(yaml.safe_dump(content))
-    return folder
+def write(root, /, **content):
+    (root / "study.yaml").write_text(yaml.safe_dump(content))
+    return root
 
 
 def test_file_and_folder_describe_alike(tmp_path):
@@ -36,7 +36,9 @@ def test_a_description_may_lie_elsewhere(tmp_path):
 
 
 def test_what_is_given_takes_the_place_of_the_file(tmp_path):
-    write(tmp_path, window_hu=[-160, 240], columns={"set": "patient"}, higher_is_worse={**WORSE, "small_structures": "q"})
+    write(
+        tmp_path, window_hu=[-160, 240], columns={"set": "patient"}, higher_is_worse={**WORSE, "small_structures": "q"}
+    )
     given = {"window_hu": (0, 100), "columns": {"reader": "who"}, "higher_is_better": {"noise": "x"}, "scores": ""}
     found = describe_study(tmp_path, given)
     assert found.window_hu == (0.0, 100.0)

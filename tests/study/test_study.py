@@ -200,4 +200,4 @@ def test_ldctiqac_loads_as_it_comes(tmp_path):
     study = load_study(describe_study(tmp_path))
     assert study.mean_reader()["diagnostic_confidence"].tolist() == [-0.2, -1.4, -3.0, -4.0]
     images = [image for image, _ in study.read_images()]
-    assert len(images) == 4 and -135 <= min(i.min() for i in images) and max(i.max() for i in images) <= 215
+    assert len(images) == 4 and min(i.min() for i in images) >= -135 and max(i.max() for i in images) <= 215
