@@ -170,10 +170,7 @@ def open_artifact(path: str | Path, kind: str) -> Artifact:
     file = folder / "artifact.json"
     if not file.is_file():
         raise ArtifactError(f"{folder}: no '{kind}' artifact here (artifact.json is missing); run dvc repro")
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{file}: not valid JSON ({error}); delete the folder and run dvc repro") from error
+    info = read_json(file)
     if info.get("kind") != kind:
         raise ArtifactError(f"{folder}: expected a '{kind}' artifact, found '{info.get('kind')}'")
     if info.get("schema_version") != SCHEMA_VERSION:
@@ -181,6 +178,25 @@ def open_artifact(path: str | Path, kind: str) -> Artifact:
             f"{folder}: schema version {info.get('schema_version')}, expected {SCHEMA_VERSION}; run dvc repro"
         )
     return Artifact(folder, info)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read an object that `ArtifactWriter.json` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing or no JSON object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+    except OSError as error:
+        raise ArtifactError(f"{file}: cannot be read ({error.strerror}); run dvc repro") from error
+    except ValueError as error:
+        raise ArtifactError(f"{file}: not valid JSON ({error}); delete the folder and run dvc repro") from error
+    return content
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -171,5 +171,3 @@ def _score_as(reader: str, measured: pd.DataFrame, params: ReadParams, noise_fre
     for column, key in enumerate(KEYS):
         scores[key] = pd.array(rounded[:, column]).astype("Int64")
     return scores
-
-

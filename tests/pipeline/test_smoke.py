@@ -167,8 +167,8 @@ def test_nothing_of_a_person_goes_past_ingest(finished: Finished, copy: Workspac
     files = [file for name in (".dvc", *OUTPUTS) for file in (copy.path / name).rglob("*") if file.is_file()]
     files = [file for file in files if file.suffix != ".db"]  # where DVC itself keeps names and hashes of what it read
     assert any(file.is_relative_to(copy.path / ".dvc/cache") for file in files)
-    assert leaks(canaries, output.encode(), *(str(file).encode() for file in files)) == []
-    assert [file for file in files if leaks(canaries, file.read_bytes())] == []
+    assert leaks(output.encode(), *(str(file).encode() for file in files)) == []
+    assert [file for file in files if leaks(file.read_bytes())] == []
 
 
 def forget(workspace: Workspace, *stages: str) -> None:
