@@ -57,9 +57,9 @@ def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -
 
     Parameters
     ----------
+    path : path
         DICOM (an axial CT slice, or the frames of an enhanced CT), NIfTI in HU, ``.npy`` in HU of shape (H, W) or
         (S, H, W), or a grey PNG or TIFF.
-        DICOM (an axial CT slice, or the frames of an enhanced CT), NIfTI in HU, ``.npy`` in HU of shape (H, W) or (S, H, W), or a grey PNG or TIFF.
     window_hu : (lower, upper), optional
         HU of black and white of PNG and TIFF: 0 and 255 of 8 bits, 0 and 65535 of 16 bits, 0 and 1 of floating point. Other
         kinds state HU themselves and ignore it.
