@@ -2,21 +2,64 @@
 
 One row per image of val and test: ``image_id, split, method, caption``, the four criteria and ``unparsed``. Scores run
 from 1 (best) to 4 (worst) and may be fractional for regressors; an empty lesion conspicuity means "no lesion";
-``unparsed`` joins by ``;`` the criteria that could not be read from the caption.
+``unparsed`` joins by ``;`` the criteria that could not be read from the caption. A method may add a probability for every
+score, columns `probability_columns`; then every image has an expected score besides the stated one.
 """
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from iqagpt.artifacts import read_table
-from iqagpt.criteria import ALWAYS_SCORED, BEST, KEYS, WORST
+from iqagpt.criteria import ALWAYS_SCORED, BEST, KEYS, SCORES, WORST
 from iqagpt.errors import ArtifactError
 
 COLUMNS = ("image_id", "split", "method", "caption", *KEYS, "unparsed")
 #: Classes that are not a score: no lesion, and a criterion that the caption does not state readably.
 NONE, UNPARSED = "none", "unparsed"
+
+
+def probability_columns(key: str) -> list[str]:
+    """Return the names of a criterion's probabilities: ``<key>_p1`` to ``<key>_p4``, then ``<key>_none`` where it may be absent."""
+    names = [f"{key}_p{score}" for score in SCORES]
+    return names if key in ALWAYS_SCORED else [*names, f"{key}_{NONE}"]
+
+
+def expected_scores(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Average the scores of each criterion by their probabilities.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions with or without `probability_columns`.
+
+    Returns
+    -------
+    DataFrame or None
+        The four criteria, float64, 1 (best) to 4 (worst), rows as in `table`; None if the method gives no probabilities.
+        Lesion conspicuity is the expectation if there is a lesion: the probability of "no lesion" stands apart.
+    """
+    if not all(column in table for key in KEYS for column in probability_columns(key)):
+        return None
+    expected = pd.DataFrame(index=table.index)
+    for key in KEYS:
+        shares = table[probability_columns(key)[: len(SCORES)]].to_numpy(dtype=float)
+        total = shares.sum(1)
+        weighted = shares @ np.array(SCORES, dtype=float)
+        expected[key] = np.divide(weighted, total, out=np.full(len(table), np.nan), where=total > 0)
+    return expected
+
+
+def entropies(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the entropy of each criterion's probabilities in bits, (N, 4); None if the method gives none. 0 is certain."""
+    if expected_scores(table) is None:
+        return None
+    return pd.DataFrame(
+        {key: stats.entropy(table[probability_columns(key)].to_numpy(dtype=float), base=2, axis=1) for key in KEYS},
+        index=table.index,
+    )
 
 
 def read_predictions(path: str | Path, split: str) -> pd.DataFrame:
@@ -32,7 +75,8 @@ def read_predictions(path: str | Path, split: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`: the criteria as float64 (NaN for no lesion and where unparsed), text empty where missing.
+        Columns `COLUMNS`: the criteria as float64 (NaN for no lesion and where unparsed), text empty where missing; and
+        the probabilities, if the method gives them.
 
     Raises
     ------
@@ -43,7 +87,8 @@ def read_predictions(path: str | Path, split: str) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise ArtifactError(f"{path}: not a table of predictions: no column {', '.join(missing)}; run dvc repro")
-    table = table.loc[table["split"] == split, list(COLUMNS)].reset_index(drop=True)
+    given = [column for key in KEYS for column in probability_columns(key) if column in table]
+    table = table.loc[table["split"] == split, [*COLUMNS, *given]].reset_index(drop=True)
     repeated = table.loc[table["image_id"].duplicated(), "image_id"]
     if len(repeated):
         raise ArtifactError(f"{path}: image_id '{repeated.iloc[0]}' is given twice; expected one row per image")
@@ -51,6 +96,9 @@ def read_predictions(path: str | Path, split: str) -> pd.DataFrame:
         table[column] = table[column].astype("string").fillna("").astype(object)
     for key in KEYS:
         table[key] = _numbers(table, key, path)
+    for column in given:
+        if not table[column].between(0, 1).all():
+            raise ArtifactError(f"{path}: {column}: expected probabilities from 0 to 1; run dvc repro")
     return table
 
 

@@ -3,11 +3,12 @@
 #: Class by section, as ``module:class``; dots in a section's name descend.
 SECTIONS: dict[str, str] = {
     "phantom": "iqagpt.data.phantom:PhantomParams",
-    "ingest": "iqagpt.data.aapm:IngestParams",
+    "ingest": "iqagpt.data.ingest_params:IngestParams",
     "split": "iqagpt.data.split:SplitParams",
     "simulate": "iqagpt.data.lesions:SimulateParams",
     "denoisers.map_nn": "iqagpt.denoise.map_nn:MapNNParams",
     "denoisers.red_cnn": "iqagpt.denoise.red_cnn:RedCNNParams",
+    "denoise": "iqagpt.denoise.further:DenoiseParams",
     "read": "iqagpt.readers.simulated:ReadParams",
     "caption": "iqagpt.captioner.tokenizer:CaptionParams",
     "train": "iqagpt.captioner.fitting:TrainParams",

@@ -1,4 +1,4 @@
-"""Pair the NDCT and LDCT series of every patient.  Reads the folder ``ingest.root``, writes ``data/pairs``.
+"""Pair the NDCT and LDCT series of every patient.  Reads ``ingest.root``, a folder or zip archive, writes ``data/pairs``.
 
 Command: ``python -m stages.ingest --output data/pairs``
 """
@@ -11,10 +11,12 @@ import typer
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.config import load_section
-from iqagpt.data.aapm import IngestParams, find_slices
+from iqagpt.data.finding import find_slices
+from iqagpt.data.ingest_params import IngestParams
 from iqagpt.data.pair_store import write_pairs
 from iqagpt.data.pairing import pair_slices
 from iqagpt.data.selection import select_pairs
+from iqagpt.data.sources import opened_source
 from iqagpt.stage import stage_app
 
 log = logging.getLogger(__name__)
@@ -24,13 +26,15 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
-    """Pair NDCT and LDCT slices from a folder of DICOM series."""
+    """Pair NDCT and LDCT slices from a folder or zip archive of DICOM series."""
     options = load_section(params, "ingest", IngestParams)
-    found = find_slices(options)
-    pairs = select_pairs(pair_slices(found, options), options.pairs, found.rejected)
-    found.rejected.check(options.strict)
-    with create_artifact(output, "pairs") as writer:
-        write_pairs(writer, pairs, found, options)
+    scratch = output.with_name(f".{output.name}.unpacked.partial")
+    with opened_source(Path(options.root), scratch) as source:
+        found = find_slices(options, source)
+        pairs = select_pairs(pair_slices(found, options), options.pairs, found.rejected)
+        found.rejected.check(options.strict)
+        with create_artifact(output, "pairs") as writer:
+            write_pairs(writer, pairs, found, options)
     log.info("%d pairs written; %d file(s) rejected, see %s", len(pairs), len(found.rejected), output / "rejected.csv")
 
 

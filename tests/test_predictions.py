@@ -8,7 +8,16 @@ import pytest
 from iqagpt.artifacts import write_table
 from iqagpt.criteria import KEYS
 from iqagpt.errors import ArtifactError
-from iqagpt.predictions import COLUMNS, is_unparsed, labels, read_predictions, row_scores
+from iqagpt.predictions import (
+    COLUMNS,
+    entropies,
+    expected_scores,
+    is_unparsed,
+    labels,
+    probability_columns,
+    read_predictions,
+    row_scores,
+)
 
 
 def table(**changes: object) -> pd.DataFrame:
@@ -86,3 +95,36 @@ def test_missing_column_is_named(tmp_path: Path) -> None:
 def test_missing_table_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such table"):
         read_predictions(tmp_path / "absent.csv", "test")
+
+
+def with_probabilities(**changes: object) -> pd.DataFrame:
+    given = {column: 0.0 for key in KEYS for column in probability_columns(key)}
+    for key in KEYS:
+        given |= {f"{key}_p1": 0.25, f"{key}_p4": 0.75}
+    lesion = {"lesion_conspicuity_p1": 0.1, "lesion_conspicuity_p4": 0.1, "lesion_conspicuity_none": 0.8}
+    return table().assign(**given | lesion | changes)
+
+
+def test_expected_scores_average_by_probability_and_leave_no_lesion_apart(tmp_path: Path) -> None:
+    expected = expected_scores(read(tmp_path, with_probabilities()))
+    assert expected is not None
+    assert expected["noise"].tolist() == [3.25, 3.25]
+    assert expected["lesion_conspicuity"].tolist() == [2.5, 2.5]
+
+
+def test_entropy_is_zero_where_a_score_is_certain() -> None:
+    certain = {"noise_p1": 1.0, "noise_p4": 0.0}
+    found = entropies(with_probabilities(**certain, small_structures_p1=0.5, small_structures_p4=0.5))
+    assert found is not None
+    assert found["noise"].tolist() == [0, 0, 0]
+    assert found["small_structures"].tolist() == [1, 1, 1]
+
+
+def test_a_method_without_probabilities_has_no_expected_scores(tmp_path: Path) -> None:
+    assert expected_scores(read(tmp_path, table())) is None
+    assert entropies(table()) is None
+
+
+def test_a_probability_above_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"noise_p2: expected probabilities from 0 to 1"):
+        read(tmp_path, with_probabilities(noise_p2=1.5))

@@ -1,7 +1,9 @@
-"""Captions from images: greedy decoding with a key-value cache (paper 2.2)."""
+"""Captions from images: the template's most likely one, or free text by greedy or beam search (paper 2.2)."""
 
+import logging
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -9,10 +11,17 @@ import torch
 from tqdm import tqdm
 
 from iqagpt.captioner.captioner import Captioner
+from iqagpt.captioner.template import CaptionTree, alternatives, conditional, joint, marginals
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.config import check_least
-from iqagpt.criteria import KEYS, caption_to_scores
+from iqagpt.criteria import KEYS, caption_to_scores, scores_to_caption
+from iqagpt.predictions import probability_columns
 from iqagpt.scored_images import ScoredImages
+
+logger = logging.getLogger(__name__)
+
+#: Images whose 320 captions are scored at once: each needs 80 rows in the last step.
+_JOINT_BATCH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,71 +30,155 @@ class PredictParams:
 
     Attributes
     ----------
+    decoding : {"template", "greedy", "beam"}
+        The template's most likely caption; or free text, which may leave the template.
+    beams : int
+        Captions that beam search keeps.
+    probabilities : {"conditional", "marginal"}
+        Of each score: given the phrases chosen before it, or over all 320 captions.
     max_tokens : int
-        Longest caption in tokens; the template needs up to 75.
+        Longest free caption in tokens; the template needs up to 75.
     batch_size : int
         Images decoded together.
     """
 
+    decoding: Literal["template", "greedy", "beam"]
+    beams: int
+    probabilities: Literal["conditional", "marginal"]
     max_tokens: int
     batch_size: int
 
     def __post_init__(self) -> None:
-        check_least(self, max_tokens=1, batch_size=1)
+        check_least(self, beams=1, max_tokens=1, batch_size=1)
 
 
 @torch.inference_mode()
-def generate(model: Captioner, tokenizer: CaptionTokenizer, images: torch.Tensor, *, max_tokens: int) -> list[str]:
-    """Caption a batch of images.
+def generate(
+    model: Captioner, tokenizer: CaptionTokenizer, image_tokens: torch.Tensor, *, max_tokens: int, beams: int = 1
+) -> list[str]:
+    """Caption a batch of images in free text.
 
     Parameters
     ----------
     model : Captioner
         In evaluation mode.
     tokenizer : CaptionTokenizer
-    images : Tensor, (B, 1, H, W), float32, in [0, 1]
-        Windowed slices, on the model's device.
+    image_tokens : Tensor, (B, N, width)
+        From ``model.encode_image``.
     max_tokens : int
         A caption is cut here if it has not ended by itself.
+    beams : int
+        Captions kept at every step; 1 is greedy. Of the last ones the most likely is returned, whatever its length.
 
     Returns
     -------
     list of str
     """
-    image_tokens = model.encode_image(images)
+    count, device = len(image_tokens), image_tokens.device
+    image_tokens = image_tokens.repeat_interleave(beams, 0)
     cache = model.text.new_cache()
-    ids = torch.full((len(images), 1), tokenizer.begin_id, device=images.device)
-    ended = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    generated = []
+    ids = torch.full((count * beams, 1), tokenizer.begin_id, device=device)
+    # All beams of an image begin alike: only the first counts until they differ.
+    total = torch.full((count, beams), -math.inf, device=device)
+    total[:, 0] = 0.0
+    captions = ids[:, :0]
     for _ in range(max_tokens):
-        ids = model.text(ids, image_tokens, cache)[:, -1].argmax(-1, keepdim=True)
-        ids = ids.masked_fill(ended[:, None], tokenizer.pad_id)
-        ended |= ids[:, 0] == tokenizer.end_id
-        generated.append(ids)
-        if bool(ended.all()):
+        log_p = model.text(ids, image_tokens, cache)[:, -1].log_softmax(-1)
+        # What has ended goes on with padding, at no cost; nothing else may.
+        ended = (ids == tokenizer.end_id) | (ids == tokenizer.pad_id)
+        log_p = log_p.masked_fill(ended, -math.inf)
+        log_p[:, tokenizer.pad_id] = torch.where(ended[:, 0], 0.0, -math.inf)
+        vocabulary = log_p.shape[1]
+        total, best = (total.flatten()[:, None] + log_p).view(count, -1).topk(beams, 1)
+        source = (torch.arange(count, device=device)[:, None] * beams + best // vocabulary).flatten()
+        ids = (best % vocabulary).view(-1, 1)
+        captions = torch.cat([captions[source], ids], 1)
+        if beams > 1:
+            cache.reorder_cache(source)
+        if bool(((ids == tokenizer.end_id) | (ids == tokenizer.pad_id)).all()):
             break
-    return [tokenizer.decode(row) for row in torch.cat(generated, dim=1).tolist()]
+    return [tokenizer.decode(row) for row in captions[::beams].tolist()]
 
 
 def predict_table(
     model: Captioner, tokenizer: CaptionTokenizer, images: ScoredImages, params: PredictParams, method: str
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """Caption every image and read the scores from the captions.
 
     Returns
     -------
     DataFrame
-        The table of predictions: ``image_id, split, method, caption``, the four criteria, ``unparsed``.
+        The table of predictions: ``image_id, split, method, caption``, the four criteria, ``unparsed``, and a
+        probability for every score.
+    dict
+        ``valid_free_captions``: share of images whose greedy caption states all four criteria readably, 0 to 1. Absent
+        without images.
     """
     device = next(model.parameters()).device
-    captions: list[str] = []
+    tree = CaptionTree(tokenizer, device)
+    captions, probabilities, free = [], [], []
     batches = np.array_split(np.arange(len(images)), math.ceil(len(images) / params.batch_size))
     for indices in tqdm(batches, desc="captions", unit="batch", disable=None):
-        batch = torch.from_numpy(images.batch(indices)).to(device)
-        captions += generate(model, tokenizer, batch, max_tokens=params.max_tokens)
+        with torch.inference_mode():
+            batch = model.encode_image(torch.from_numpy(images.batch(indices)).to(device))
+        greedy = generate(model, tokenizer, batch, max_tokens=params.max_tokens)
+        chosen, of_scores = score_captions(model, tree, batch, params.probabilities)
+        free += greedy
+        probabilities.append(of_scores)
+        if params.decoding == "beam":
+            captions += generate(model, tokenizer, batch, max_tokens=params.max_tokens, beams=params.beams)
+        else:
+            captions += greedy if params.decoding == "greedy" else chosen
     table = images.table[["image_id", "split"]].assign(method=method, caption=captions)
     scores = [caption_to_scores(caption) for caption in captions]
     for key in KEYS:
         table[key] = pd.array([s.get(key) for s in scores], dtype="Int64")
     table["unparsed"] = [";".join(key for key in KEYS if key not in s) for s in scores]
-    return table
+    if probabilities:
+        table = pd.concat([table, pd.concat(probabilities, ignore_index=True)], axis=1)
+    valid = {"valid_free_captions": float(np.mean([len(caption_to_scores(c)) == len(KEYS) for c in free]))}
+    return table, valid if free else {}
+
+
+def score_captions(
+    model: Captioner, tree: CaptionTree, image_tokens: torch.Tensor, probabilities: Literal["conditional", "marginal"]
+) -> tuple[list[str], pd.DataFrame]:
+    """Give each image the template's caption and a probability for every score.
+
+    Parameters
+    ----------
+    model : Captioner
+        In evaluation mode.
+    tree : CaptionTree
+        Of the model's tokenizer, on the model's device.
+    image_tokens : Tensor, (B, N, width)
+        From ``model.encode_image``.
+    probabilities : {"conditional", "marginal"}
+        See `PredictParams`.
+
+    Returns
+    -------
+    list of str
+        Captions, each phrase the most likely one given those before it.
+    DataFrame
+        B rows, columns `predictions.probability_columns` of each criterion; rows of a criterion sum to 1.
+    """
+    found = conditional(model, tree, image_tokens)
+    choice = [log_likelihoods.argmax(1).tolist() for log_likelihoods in found]
+    captions = [
+        scores_to_caption({key: alternatives(key)[index] for key, index in zip(KEYS, row, strict=True)})
+        for row in zip(*choice, strict=True)
+    ]
+    if probabilities == "conditional":
+        shares = [log_likelihoods.softmax(1) for log_likelihoods in found]
+    else:
+        parts = [marginals(joint(model, tree, part)) for part in image_tokens.split(_JOINT_BATCH)]
+        shares = [torch.cat(of_criterion) for of_criterion in zip(*parts, strict=True)]
+    table = pd.DataFrame(
+        {
+            column: share[:, index].double().cpu().numpy().round(6)
+            for key, share in zip(KEYS, shares, strict=True)
+            for index, column in enumerate(probability_columns(key))
+        }
+    )
+    return captions, table

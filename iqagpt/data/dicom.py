@@ -1,125 +1,60 @@
-"""Reading one CT slice from a DICOM file, trusting nothing in it; the only module that parses DICOM.
+"""Reading CT slices from DICOM files, trusting nothing in them; the only module that reads DICOM.
 
-Everything is checked before pixels are decoded, because pydicom accepts a truncated image without a word, inflates a
-deflated file whole, and recurses on nested sequences. What is read: single-frame CT Image Storage, uncompressed little
-endian, axial, 16 bits allocated. Everything else is refused with what to do about it.
+Everything is checked before pixels are decoded: general readers accept a truncated image without a word, inflate a
+deflated file whole, and recurse on nested sequences. What is read: CT Image Storage and enhanced multi-frame CT, axial,
+16 bits allocated, uncompressed little endian or losslessly compressed (JPEG, JPEG-LS, JPEG 2000, RLE). Everything else
+is refused with what to do about it. No reason quotes text of the file: reasons are stored, and text may name a patient.
 
 First in the chain: `ingest` reads series with it, `iqagpt assess` single files.
 
 References
 ----------
-DICOM PS3.3 A.3 (CT Image IOD), C.8.2.1 (CT Image module), C.7.6.2 (Image Plane module); PS3.5 A (transfer syntaxes).
+DICOM PS3.3 A.3 (CT Image IOD), A.38 (Enhanced CT), C.8.2.1 (CT Image module), C.7.6.2 (Image Plane module); PS3.5 A
+(transfer syntaxes).
 """
 
+import functools
 import math
 import os
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-import pydicom
-from pydicom.config import disable_value_validation
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     UID,
-    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    LegacyConvertedEnhancedCTImageStorage,
+    UID_dictionary,
 )
 
-from iqagpt.ct import to_hu
-from iqagpt.errors import InputError
+from iqagpt.ct import AIR_HU, to_hu
+from iqagpt.data.ct_header import (
+    COPY_AGAIN,
+    GROUP_TAGS,
+    PER_FRAME,
+    SHARED,
+    TAGS,
+    WANTED,
+    CTHeader,
+    UnreadableCT,
+    Values,
+    check_kind,
+    decode_text,
+    make_header,
+)
+from iqagpt.data.decoder import CODECS, DecodingError, decode_frame
+from iqagpt.data.elements import PIXEL_DATA, UNDEFINED, Element, ElementReader, MalformedError
 
-MAX_FILE_BYTES = 64 * 2**20
-MAX_SIDE_PX = 4096
-#: Least cosine between the slice normal and the patient's long axis: gantry tilt passes, other planes do not.
-MIN_AXIAL_COSINE = 0.85
+__all__ = ["CTHeader", "CTSlice", "UnreadableCT", "is_dicom", "read_ct", "read_header", "read_headers", "read_stored"]
 
-#: Only these elements are parsed; pydicom skips all others unread.
-_HEADER_KEYWORDS = (
-    "SOPClassUID", "Modality", "ImageType", "PatientName", "SliceThickness", "ConvolutionKernel", "InstanceNumber",
-    "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns",
-    "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
-    "RescaleIntercept", "RescaleSlope",
-)  # fmt: skip
-_MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+#: Room for 4,000 uncompressed frames of 512 x 512; frames are read one at a time.
+MAX_FILE_BYTES = 2**31
+MAX_FRAMES = 4000
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
-_COPY_AGAIN = "copy or download the file again"
-
-
-class UnreadableCT(InputError):
-    """A file that cannot be used as a CT slice.
-
-    Attributes
-    ----------
-    reason, remedy : str
-        What is wrong and what to do, without the path.
-    """
-
-    def __init__(self, path: Path, reason: str, remedy: str) -> None:
-        super().__init__(f"{path}: {reason}; {remedy}")
-        self.reason = reason
-        self.remedy = remedy
-
-
-@dataclass(frozen=True, slots=True)
-class CTHeader:
-    """Facts about one CT slice, all read from the file, none assumed.
-
-    Attributes
-    ----------
-    patient_name : str
-        In the AAPM data ``L506_FD_1``; PatientID is "Anonymous" for all.
-    rows, columns : int
-        1 to 4096.
-    pixel_spacing_mm : float
-        Side of the square pixel.
-    thickness_mm : float or None
-        None where the file does not say.
-    kernel : str
-        Reconstruction kernel such as ``B30f``; several values are joined by "/"; empty where the file does not say.
-    position_mm : (x, y, z)
-        Centre of the first pixel in patient coordinates; z grows towards the head. Slice Location is not read: in the
-        AAPM data it has the opposite sign.
-    instance_number : int or None
-    slope, intercept : float
-        Of the modality transform to HU.
-    signed : bool
-    bits_stored : int
-        12 to 16 in a valid CT image; 1 to 16 is accepted.
-    padding : int or None
-        Stored value outside the field of view.
-    """
-
-    patient_name: str
-    rows: int
-    columns: int
-    pixel_spacing_mm: float
-    thickness_mm: float | None
-    kernel: str
-    position_mm: tuple[float, float, float]
-    instance_number: int | None
-    slope: float
-    intercept: float
-    signed: bool
-    bits_stored: int
-    padding: int | None
-
-    @property
-    def z_mm(self) -> float:
-        """Position along the patient's long axis."""
-        return self.position_mm[2]
-
-    @property
-    def pixel_bytes(self) -> int:
-        """Length that the pixel data must have."""
-        return self.rows * self.columns * 2
+_TRANSFER_SYNTAX = 0x00020010
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,43 +72,67 @@ class CTSlice:
     pixels_hu: np.ndarray
 
 
-def read_header(path: str | Path) -> CTHeader:
-    """Read and check a CT slice without its pixels.
+def read_headers(path: str | Path) -> list[CTHeader]:
+    """Read and check all CT slices of a file without their pixels: one, or those of a multi-frame image.
 
-    A file that is too short for its pixels is found here too, from the place of the pixel data and the file's size.
+    A file that is too short for its uncompressed pixels is found here too.
 
     Raises
     ------
     UnreadableCT
-        If the file is no CT slice that `read_ct` could read; the message names the file, the reason and the remedy.
+        If `read_ct` could not read it; the message names the file, the reason and the remedy.
     """
-    return _read(Path(path), with_pixels=False)[0]
+    with _Opened(Path(path)) as opened:
+        return list(opened.headers())
 
 
-def read_ct(path: str | Path) -> CTSlice:
+def read_header(path: str | Path, frame: int = 0) -> CTHeader:
+    """Read and check one CT slice without its pixels; see `read_headers`."""
+    with _Opened(Path(path)) as opened:
+        return opened.header(frame)
+
+
+def read_ct(path: str | Path, frame: int = 0) -> CTSlice:
     """Read one CT slice in HU.
 
     Photometric interpretation and window tags say how to display an image and do not touch HU; they are ignored.
 
+    Parameters
+    ----------
+    path : path
+    frame : int
+        Index of the frame in a multi-frame file.
+
     Raises
     ------
     UnreadableCT
-        As `read_header`, or if the pixel data do not have the length that the header implies.
+        As `read_headers`, or if the pixels cannot be decompressed.
     """
-    header, stored = read_stored(path)
-    return CTSlice(header, to_hu(stored, header.slope, header.intercept, header.padding))
+    with _Opened(Path(path)) as opened:
+        header = opened.header(frame)
+        words = opened.words(header)
+    facts = header.slope, header.intercept, header.signed, header.bits_stored, header.padding, header.padding_limit
+    return CTSlice(header, np.take(_hu_table(*facts), words))
 
 
-def read_stored(path: str | Path) -> tuple[CTHeader, np.ndarray]:
-    """Read one CT slice as stored, for writing it again: (rows, columns), uint16 or int16, not in HU.
+def read_stored(path: str | Path, frame: int = 0) -> tuple[CTHeader, np.ndarray]:
+    """Read one CT slice as it is stored, for writing a like image.
+
+    Returns
+    -------
+    header : CTHeader
+    stored : ndarray, (rows, columns), int16 or uint16
+        Before the modality transform; unused high bits are gone.
 
     Raises
     ------
     UnreadableCT
         As `read_ct`.
     """
-    header, stored = _read(Path(path), with_pixels=True)
-    return header, _unpack(stored, header)
+    with _Opened(Path(path)) as opened:
+        header = opened.header(frame)
+        words = opened.words(header)
+    return header, _stored(words, header.signed, header.bits_stored)
 
 
 def is_dicom(path: Path) -> bool:
@@ -185,182 +144,193 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, *, with_pixels: bool) -> tuple[CTHeader, bytes]:
-    try:
-        # One odd series would give thousands of warnings; what matters here is checked below.
-        with warnings.catch_warnings(), disable_value_validation(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
-            _check_file(path, file)
-            return _parse(path, file, with_pixels)
-    except UnreadableCT:
-        raise
-    except OSError as error:
-        raise UnreadableCT(path, f"cannot be opened ({error.strerror})", "check name and rights") from error
-    except InvalidDicomError as error:
-        raise UnreadableCT(path, "not a DICOM file", "remove it, or copy it again") from error
-    except Exception as error:  # RecursionError and MemoryError included: a hostile header can cause any of them
-        raise UnreadableCT(path, f"cannot be parsed as DICOM ({type(error).__name__})", _COPY_AGAIN) from error
+class _Opened:
+    """One file while it is read. Any exception that leaves its ``with`` block is an `UnreadableCT`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fail = functools.partial(UnreadableCT, path)
+
+    def __enter__(self) -> "_Opened":
+        self._file = None
+        try:
+            self._file = self._path.open("rb")
+            self._parse(self._file)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if isinstance(error, UnreadableCT) or not isinstance(error, Exception):
+            return
+        if isinstance(error, OSError):
+            raise self._fail(f"cannot be read ({error.strerror})", "check name and rights") from error
+        if isinstance(error, MalformedError):
+            reason, remedy = str(error), COPY_AGAIN
+            if reason == "not a DICOM file":
+                remedy = "remove it, or copy it again"
+            raise self._fail(reason, remedy) from error
+        raise self._fail(f"cannot be parsed as DICOM ({type(error).__name__})", COPY_AGAIN) from error
+
+    def _parse(self, file: BinaryIO) -> None:
+        self._size = os.fstat(file.fileno()).st_size
+        if self._size > MAX_FILE_BYTES:
+            raise self._fail(f"is {self._size} bytes, more than {MAX_FILE_BYTES}", "split it into single slices")
+        self._reader = ElementReader(file, self._size)
+        meta, start = self._reader.meta(frozenset((_TRANSFER_SYNTAX,)))
+        self._syntax = decode_text(self._reader.value(meta[_TRANSFER_SYNTAX])) if _TRANSFER_SYNTAX in meta else ""
+        # Looked at before anything else: a deflated data set would have to be inflated even to be searched.
+        self._check_syntax()
+        explicit = self._syntax != ImplicitVRLittleEndian and self._reader.starts_explicit(start)
+        self._top = Values(self._reader, self._reader.dataset(start, WANTED, explicit=explicit), self._fail)
+        check_kind(self._top)
+        self._frames = self._frame_count()
+
+    def _check_syntax(self) -> None:
+        if not self._syntax:
+            raise self._fail("has no transfer syntax (0002,0010)", "write it again as a DICOM Part 10 file")
+        if self._syntax == DeflatedExplicitVRLittleEndian:
+            raise self._fail("is deflated", "write it uncompressed, e.g. dcmconv +te in.dcm out.dcm")
+        if self._syntax not in _NATIVE and self._syntax not in CODECS:
+            name = UID(self._syntax).name if self._syntax in UID_dictionary else "no known one"
+            reason = f"has transfer syntax {name}; little endian, uncompressed or losslessly compressed, is expected"
+            raise self._fail(reason, "decompress it, e.g. gdcmconv --raw in.dcm out.dcm")
+
+    def _frame_count(self) -> int:
+        frames = self._top.whole("NumberOfFrames") if self._top.has("NumberOfFrames") else 1
+        if not 1 <= frames <= MAX_FRAMES:
+            raise self._fail(f"holds {frames} frames, expected 1 to {MAX_FRAMES}", "split it into single slices")
+        if frames > 1 and PER_FRAME not in self._top:
+            raise self._fail("holds several frames without saying where they lie", "convert it to one file a slice")
+        return frames
+
+    def headers(self) -> Iterator[CTHeader]:
+        """Yield the header of every frame."""
+        if PER_FRAME not in self._top:
+            yield self._checked(make_header(self._top, 0, 1, compressed=self._syntax in CODECS))
+            return
+        count = 0
+        for count, values in enumerate(self._grouped(), start=1):
+            if count > self._frames:
+                break
+            yield self._frame_header(values, count - 1)
+        if count < self._frames:
+            raise self._fail(f"describes {count} of its {self._frames} frames", COPY_AGAIN)
+
+    def header(self, frame: int) -> CTHeader:
+        """Return the header of one frame."""
+        if not 0 <= frame < self._frames:
+            raise self._fail(f"has no frame {frame + 1}, but {self._frames}", "give a frame that it has")
+        if PER_FRAME not in self._top:
+            return next(self.headers())
+        for k, values in enumerate(self._grouped(only=frame)):
+            if k == frame:
+                return self._frame_header(values, frame)
+        raise self._fail(f"does not describe frame {frame + 1}", COPY_AGAIN)
+
+    def _frame_header(self, values: "Values", frame: int) -> CTHeader:
+        try:
+            return self._checked(make_header(values, frame, self._frames, compressed=self._syntax in CODECS))
+        except UnreadableCT as error:
+            raise self._fail(f"{error.reason} (frame {frame + 1})", error.remedy) from error
+
+    def _grouped(self, only: int | None = None) -> Iterator["Values"]:
+        """Yield the elements that hold for each frame: its own, then the shared, then those of the file."""
+        shared = {}
+        if SHARED in self._top:
+            for item in self._top.items(SHARED):
+                shared = self._functional_group(item)
+                break
+        for k, item in enumerate(self._top.items(PER_FRAME)):
+            own = self._functional_group(item) if only in (None, k) else {}
+            yield Values(self._reader, {**self._top.places, **shared, **own}, self._fail)
+
+    def _functional_group(self, item: Element) -> dict[int, Element]:
+        found: dict[int, Element] = {}
+        for group in self._reader.item_dataset(item, GROUP_TAGS).values():
+            for inner in self._reader.items(group):
+                found.update(self._reader.item_dataset(inner, WANTED | {TAGS["FrameType"]}))
+                break
+        found.pop(PIXEL_DATA, None)
+        return found
+
+    def _checked(self, header: CTHeader) -> CTHeader:
+        pixels = self._top.places.get(PIXEL_DATA)
+        if header.compressed:
+            if pixels is None or pixels.length != UNDEFINED:
+                raise self._fail("its pixel data are missing or not encapsulated", COPY_AGAIN)
+            return header
+        expected = header.pixel_bytes * header.frames
+        found = stated = 0
+        if pixels is not None:
+            stated = pixels.length
+            found = min(stated, max(0, self._size - pixels.offset))
+        if stated - expected not in (0, expected % 2) or found < expected:
+            cut = "truncated" if found < expected else "inconsistent"
+            size = f"{header.rows} x {header.columns} x 2" + (f" x {header.frames}" if header.frames > 1 else "")
+            raise self._fail(f"pixel data are {cut}: {found} bytes, expected {size} = {expected}", COPY_AGAIN)
+        return header
+
+    def words(self, header: CTHeader) -> np.ndarray:
+        """Read the stored words of one frame."""
+        pixels = self._top.places[PIXEL_DATA]
+        if header.compressed:
+            frame = self._compressed(pixels, header)
+            try:
+                return decode_frame(self._syntax, frame, header.rows, header.columns)
+            except DecodingError as error:
+                raise self._fail(f"its pixels cannot be decompressed: {error}", COPY_AGAIN) from error
+        self._file.seek(pixels.offset + header.frame * header.pixel_bytes)
+        content = self._file.read(header.pixel_bytes)
+        if len(content) < header.pixel_bytes:
+            raise MalformedError("pixel data are truncated")
+        return np.frombuffer(content, "<u2").reshape(header.rows, header.columns)
+
+    def _compressed(self, pixels: Element, header: CTHeader) -> bytes:
+        table, *fragments = self._reader.items(pixels)
+        if any(part.length == UNDEFINED for part in fragments):
+            raise MalformedError("a fragment of the pixel data has no length")
+        if header.frames > 1:
+            fragments = self._of_frame(table, fragments, header)
+        length = sum(part.length for part in fragments)
+        if not 0 < length <= 2 * header.pixel_bytes + 2**16:
+            raise self._fail(f"its compressed frame has {length} bytes, for {header.pixel_bytes} of pixels", COPY_AGAIN)
+        pieces = []
+        for part in fragments:
+            self._file.seek(part.offset)
+            pieces.append(self._file.read(part.length))
+        return b"".join(pieces)
+
+    def _of_frame(self, table: Element, fragments: list[Element], header: CTHeader) -> list[Element]:
+        if len(fragments) == header.frames:
+            return [fragments[header.frame]]
+        if table.length != 4 * header.frames or not fragments:
+            raise self._fail("several fragments a frame without an offset table", "convert it to one file a slice")
+        self._file.seek(table.offset)
+        starts = [*np.frombuffer(self._file.read(table.length), "<u4").tolist(), math.inf]
+        first, last = starts[header.frame : header.frame + 2]
+        base = fragments[0].offset
+        return [part for part in fragments if first <= part.offset - base < last]
 
 
-def _check_file(path: Path, file: BinaryIO) -> None:
-    size = os.fstat(file.fileno()).st_size
-    if size > MAX_FILE_BYTES:
-        reason = f"is {size} bytes, more than {MAX_FILE_BYTES}"
-        raise UnreadableCT(path, reason, "give single CT slices, one file each")
-    # The transfer syntax is looked at first: parsing any further would inflate a deflated file whole.
-    syntax = read_file_meta_info(path).get("TransferSyntaxUID")
-    if syntax is None:
-        raise UnreadableCT(path, "has no transfer syntax (0002,0010)", "write it again as a DICOM Part 10 file")
-    if syntax == DeflatedExplicitVRLittleEndian:
-        raise UnreadableCT(path, "is deflated", "write it uncompressed, e.g. dcmconv +te in.dcm out.dcm")
-    if syntax not in _NATIVE:
-        raise UnreadableCT(
-            path,
-            f"has transfer syntax {_printable(UID(syntax).name)}; uncompressed little endian is expected",
-            "decompress it, e.g. gdcmconv --raw in.dcm out.dcm",
-        )
+@functools.lru_cache(maxsize=64)
+def _hu_table(
+    slope: float, intercept: float, signed: bool, bits_stored: int, padding: int | None, padding_limit: int | None
+) -> np.ndarray:
+    """Return the HU of each of the 65,536 words that can be stored; most slices of a series share the table."""
+    stored = _stored(np.arange(2**16, dtype=np.uint16), signed, bits_stored)
+    table = to_hu(stored, slope, intercept)
+    if padding is not None:
+        ends = padding, padding if padding_limit is None else padding_limit
+        table[(stored >= min(ends)) & (stored <= max(ends))] = AIR_HU
+    table.setflags(write=False)
+    return table
 
 
-def _parse(path: Path, file: BinaryIO, with_pixels: bool) -> tuple[CTHeader, bytes]:
-    keywords = [*_HEADER_KEYWORDS, "PixelData"] if with_pixels else list(_HEADER_KEYWORDS)
-    dataset = pydicom.dcmread(file, stop_before_pixels=not with_pixels, specific_tags=keywords)
-    _check_kind(path, dataset)
-    header = _header(path, dataset)
-    if with_pixels:
-        stored = bytes(dataset.get("PixelData") or b"")
-        found = len(stored)
-    else:
-        stored = b""
-        # The file stands at the pixel data's tag, which with type and length takes 8 bytes in implicit VR, else 12.
-        left = os.fstat(file.fileno()).st_size - file.tell() - (8 if dataset.original_encoding[0] else 12)
-        found = min(max(left, 0), header.pixel_bytes)  # elements may follow the pixels
-    if found != header.pixel_bytes:
-        cut = "truncated" if found < header.pixel_bytes else "inconsistent"
-        size = f"{header.rows} x {header.columns} x 2 = {header.pixel_bytes}"
-        raise UnreadableCT(path, f"pixel data are {cut}: {found} bytes, expected {size}", _COPY_AGAIN)
-    return header, stored
-
-
-def _check_kind(path: Path, dataset: pydicom.Dataset) -> None:
-    # SOP class before the rest: it says most plainly what another kind of object is. Some anonymisers empty it.
-    kind = dataset.get("SOPClassUID")
-    if kind in _MULTI_FRAME or int(dataset.get("NumberOfFrames") or 1) != 1:
-        raise UnreadableCT(path, "holds several frames (enhanced CT)", "convert it to one file a slice")
-    if kind and kind != CTImageStorage:
-        raise UnreadableCT(path, f"is {_printable(kind.name)}, not a CT image", "leave it out")
-    modality = _printable(dataset.get("Modality") or "")
-    if modality != "CT":
-        raise UnreadableCT(path, f"has modality {modality or 'absent'!r}, expected 'CT'", "leave it out")
-    if "LOCALIZER" in [str(value).upper() for value in _values(dataset, "ImageType")]:
-        raise UnreadableCT(path, "is a localiser (scout view)", "leave it out")
-    samples = _whole(path, dataset, "SamplesPerPixel")
-    if samples != 1:
-        raise UnreadableCT(path, f"has {samples} samples per pixel, expected 1", "leave colour captures out")
-
-
-def _header(path: Path, dataset: pydicom.Dataset) -> CTHeader:
-    rows, columns = _whole(path, dataset, "Rows"), _whole(path, dataset, "Columns")
-    if not (1 <= rows <= MAX_SIDE_PX and 1 <= columns <= MAX_SIDE_PX):
-        raise UnreadableCT(path, f"is {rows} x {columns} pixels, expected 1 to {MAX_SIDE_PX} a side", "leave it out")
-    bits, signed = _encoding(path, dataset)
-    slope, intercept = _rescale(path, dataset)
-    _check_axial(path, dataset)
-    thickness = _numbers(path, dataset, "SliceThickness", 1) if _values(dataset, "SliceThickness") else [None]
-    instance = _values(dataset, "InstanceNumber")
-    return CTHeader(
-        patient_name=_printable(dataset.get("PatientName") or ""),
-        rows=rows,
-        columns=columns,
-        pixel_spacing_mm=_pixel_spacing(path, dataset),
-        thickness_mm=thickness[0],
-        kernel="/".join(_printable(value) for value in _values(dataset, "ConvolutionKernel")),
-        position_mm=tuple(_numbers(path, dataset, "ImagePositionPatient", 3)),
-        instance_number=int(instance[0]) if instance else None,
-        slope=slope,
-        intercept=intercept,
-        signed=signed,
-        bits_stored=bits,
-        padding=_padding(dataset, signed),
-    )
-
-
-def _encoding(path: Path, dataset: pydicom.Dataset) -> tuple[int, bool]:
-    allocated, bits, high, signed = (
-        _whole(path, dataset, keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-    )
-    if allocated != 16 or not 1 <= bits <= 16 or high != bits - 1 or signed not in (0, 1):
-        raise UnreadableCT(
-            path,
-            f"has {allocated} bits allocated, {bits} stored, high bit {high}, pixel representation {signed}",
-            "a CT image has 16 allocated, 12 to 16 stored, high bit one less, representation 0 or 1: export it again",
-        )
-    return bits, bool(signed)
-
-
-def _rescale(path: Path, dataset: pydicom.Dataset) -> tuple[float, float]:
-    (slope,) = _numbers(path, dataset, "RescaleSlope", 1)
-    (intercept,) = _numbers(path, dataset, "RescaleIntercept", 1)
-    if slope <= 0:
-        raise UnreadableCT(path, f"has rescale slope {slope:g}, expected > 0", "HU cannot be told: leave it out")
-    return slope, intercept
-
-
-def _pixel_spacing(path: Path, dataset: pydicom.Dataset) -> float:
-    along_rows, along_columns = _numbers(path, dataset, "PixelSpacing", 2)
-    if along_rows <= 0 or not math.isclose(along_rows, along_columns, rel_tol=1e-3):
-        reason = f"has pixel spacing {along_rows:g} x {along_columns:g} mm, expected square pixels"
-        raise UnreadableCT(path, reason, "resample it, or leave it out")
-    return along_rows
-
-
-def _check_axial(path: Path, dataset: pydicom.Dataset) -> None:
-    cosines = np.array(_numbers(path, dataset, "ImageOrientationPatient", 6))
-    if abs(np.cross(cosines[:3], cosines[3:])[2]) < MIN_AXIAL_COSINE:
-        raise UnreadableCT(path, "is not an axial slice", "leave reformatted planes out")
-
-
-def _padding(dataset: pydicom.Dataset, signed: bool) -> int | None:
-    values = _values(dataset, "PixelPaddingValue")
-    if not values:
-        return None
-    # Some writers give -2000 as the unsigned 63536, and the reverse: take the meaning that the pixels have.
-    value = int(values[0]) & 0xFFFF
-    return value - 0x10000 if signed and value > 0x7FFF else value
-
-
-def _unpack(stored: bytes, header: CTHeader) -> np.ndarray:
+def _stored(words: np.ndarray, signed: bool, bits_stored: int) -> np.ndarray:
     # Bits above the stored ones may hold old-style overlays: shift them out, then back with the sign.
-    unused = 16 - header.bits_stored
-    words = np.frombuffer(stored, dtype="<u2").reshape(header.rows, header.columns)
-    return (words << unused).view("<i2" if header.signed else "<u2") >> unused
-
-
-def _values(dataset: pydicom.Dataset, keyword: str) -> list[Any]:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return []
-    return list(value) if isinstance(value, pydicom.multival.MultiValue | list) else [value]
-
-
-def _numbers(path: Path, dataset: pydicom.Dataset, keyword: str, count: int) -> list[float]:
-    try:
-        numbers = [float(value) for value in _values(dataset, keyword)]
-    except (TypeError, ValueError):
-        numbers = [math.nan]
-    if len(numbers) == count and all(math.isfinite(number) for number in numbers):
-        return numbers
-    state = "invalid" if _values(dataset, keyword) else "missing"
-    noun = "a number is" if count == 1 else f"{count} numbers are"
-    raise UnreadableCT(
-        path, f"{keyword} is {state} ({noun} expected)", f"{_COPY_AGAIN}, or export it with that element"
-    )
-
-
-def _whole(path: Path, dataset: pydicom.Dataset, keyword: str) -> int:
-    (number,) = _numbers(path, dataset, keyword, 1)
-    return int(number)
-
-
-def _printable(value: Any) -> str:
-    # Header text reaches messages and tables: no control characters, no megabytes.
-    return "".join(character for character in str(value) if character.isprintable())[:64].strip()
+    unused = 16 - bits_stored
+    return (words << unused).view(np.int16 if signed else np.uint16) >> unused

@@ -203,12 +203,14 @@ def choose_lesion(
         contrast_hu = -contrast_hu
     outline = _draw_outline(rng, params)
     region = homogeneous_area(ndct_hu, spacing_mm) if organ_map is None else organ_map == ORGANS[params.organ]
-    region &= ~foreign(ndct_hu, spacing_mm)
+    wrong = foreign(ndct_hu, spacing_mm)
     margin_mm = max(params.margin_mm, tail_mm(sigma_mm, spacing_mm))
     for shrink in SHRINK:
         diameter_mm = max(drawn_mm * shrink, params.diameter_mm[0])
         depth_mm = diameter_mm / 2 * outline.reach + margin_mm
         place = choose_place(ndct_hu, region, depth_mm, spacing_mm, rng)
+        if place is not None and not _is_clear(place, wrong, depth_mm / spacing_mm):
+            place = choose_place(ndct_hu, region & ~wrong, depth_mm, spacing_mm, rng)
         if place is not None:
             return Lesion(*place, diameter_mm, contrast_hu, sigma_mm, outline)
     return None
@@ -284,6 +286,11 @@ def draw_lesion(
         _paste(np.rint(lesion.contrast_hu * profile).astype(np.int32), lesion, shape),
         _paste((cover >= 0.5).astype(np.uint8), lesion, shape),
     )
+
+
+def _is_clear(place: tuple[int, int], wrong: np.ndarray, reach_px: float) -> bool:
+    rows, cols = np.nonzero(wrong)
+    return bool(np.hypot(rows - place[0], cols - place[1]).min(initial=np.inf) >= reach_px)
 
 
 def _draw_outline(rng: np.random.Generator, params: SimulateParams) -> Outline:

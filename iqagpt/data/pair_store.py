@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from iqagpt.artifacts import ArtifactWriter
-from iqagpt.data.aapm import Found, IngestParams
-from iqagpt.data.dicom import read_ct
+from iqagpt.data import tcia
+from iqagpt.data.finding import Found
+from iqagpt.data.ingest_params import IngestParams
+from iqagpt.data.matrix import fit_matrix
 from iqagpt.data.pairing import Z_TOLERANCE_MM, SlicePair
+from iqagpt.data.pixel_jobs import PixelJob, fill_pixels
 from iqagpt.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def write_pairs(writer: ArtifactWriter, pairs: list[SlicePair], found: Found, pa
     writer : ArtifactWriter
         Receives ``ndct``, ``ldct`` (N, rows, columns) int16 HU and ``organs`` uint8, row-aligned with ``manifest.csv``.
     pairs : list of SlicePair
-        All of one matrix size, sorted by patient, then z.
+        All of one matrix size unless ``params.matrix`` is given; sorted by patient, then z.
     found : Found
         For its organ files and rejected files.
     params : IngestParams
@@ -68,26 +70,31 @@ def write_pairs(writer: ArtifactWriter, pairs: list[SlicePair], found: Found, pa
         If an organ map is not of the expected form.
     """
     header = pairs[0].ndct.header
-    shape = (len(pairs), header.rows, header.columns)
-    arrays = {name: writer.array(name, shape, np.int16) for name in ("ndct", "ldct")}
+    side = params.matrix
+    shape = (len(pairs), side or header.rows, side or header.columns)
+    for name in ("ndct", "ldct"):
+        writer.array(name, shape, np.int16)
+    fill_pixels(PixelJob(writer.path, tuple(pairs), params))
     organs = writer.array("organs", shape, np.uint8)
     rows = []
-    with tqdm(total=len(pairs), desc="pairs", unit="pair", disable=None) as progress:
-        for patient_id, group in itertools.groupby(pairs, key=lambda pair: pair.patient_id):
-            organ_map = _patient_organs(found.organ_files.get(patient_id), shape[1:])
-            for pair in group:
-                row = len(rows)
-                arrays["ndct"][row] = read_ct(pair.ndct.path).pixels_hu
-                arrays["ldct"][row] = read_ct(pair.ldct.path).pixels_hu
-                labels = organ_map.at(pair.ndct.header.z_mm) if organ_map else None
-                if labels is not None:
-                    organs[row] = labels
-                rows.append(_manifest_row(pair, labels is not None, row))
-                progress.update()
+    for patient_id, group in itertools.groupby(pairs, key=lambda pair: pair.patient_id):
+        file, organ_map, matrix = found.organ_files.get(patient_id), None, None
+        for pair in group:
+            row = len(rows)
+            if file and matrix != (pair.ndct.header.rows, pair.ndct.header.columns):
+                matrix = pair.ndct.header.rows, pair.ndct.header.columns
+                organ_map = read_organs(file, matrix)
+            labels = organ_map.at(pair.ndct.header.z_mm) if organ_map else None
+            if labels is not None:
+                organs[row] = fit_matrix(labels, side, 0)
+            rows.append(_manifest_row(pair, labels is not None, row))
     writer.manifest(pd.DataFrame(rows))
     writer.table("rejected", found.rejected.table())
     writer.info.update(
-        dose_note="ndct: series of full dose; ldct: series of quarter dose, as folders or file names say",
+        dose_note=_dose_note(params),
+        gaps_in_z=found.gaps,
+        ldct_percent={code: tcia.LOW_DOSE_PERCENT[code[0]] for code in sorted(_patients(pairs) & found.tcia)},
+        matrix=_matrix_changes(pairs, side),
         rescale_intercepts_hu=_intercepts(pairs),
         window_hu=list(params.window_hu),
     )
@@ -135,8 +142,23 @@ def read_organs(path: Path, matrix: tuple[int, int]) -> OrganMap:
     return OrganMap(z_mm.astype(np.float64), labels.astype(np.uint8, copy=False))
 
 
-def _patient_organs(path: Path | None, matrix: tuple[int, int]) -> OrganMap | None:
-    return read_organs(path, matrix) if path else None
+def _dose_note(params: IngestParams) -> str:
+    if params.low_dose == "simulated":
+        return f"ndct: the series given; ldct: simulated at {params.dose.fraction:g} of its dose"
+    return "ndct: series of full dose; ldct: series of low dose, as folders or file names say"
+
+
+def _patients(pairs: list[SlicePair]) -> set[str]:
+    return {pair.patient_id for pair in pairs}
+
+
+def _matrix_changes(pairs: list[SlicePair], side: int | None) -> dict[str, int]:
+    sizes = [(pair.ndct.header.rows, pair.ndct.header.columns) for pair in pairs]
+    cropped = sum(max(size) > side for size in sizes) if side else 0
+    padded = sum(min(size) < side for size in sizes) if side else 0
+    if cropped or padded:
+        log.warning("ingest.matrix %d: %d pairs cropped about their centre, %d padded with air", side, cropped, padded)
+    return {"cropped_pairs": cropped, "padded_pairs": padded}
 
 
 def _manifest_row(pair: SlicePair, has_organ_map: bool, row: int) -> dict[str, object]:
@@ -155,7 +177,7 @@ def _manifest_row(pair: SlicePair, has_organ_map: bool, row: int) -> dict[str, o
 
 
 def _intercepts(pairs: list[SlicePair]) -> list[float]:
-    values = sorted({item.header.intercept for pair in pairs for item in (pair.ndct, pair.ldct)})
+    values = sorted({item.header.intercept for pair in pairs for item in pair.files})
     if values != [USUAL_INTERCEPT_HU]:
         log.warning("rescale intercepts are %s, not the usual -1024 alone; they are used as they are", values)
     return values

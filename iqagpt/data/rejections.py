@@ -16,22 +16,34 @@ class Rejections:
     ----------
     root : Path
         Files are listed relative to it, so that the list tells nothing about the machine.
+    scratch : Path or None
+        Where archives are unpacked, each into a folder of its own name.
     patients : set of str
         Patients that lost a file.
     """
 
     root: Path
+    scratch: Path | None = None
     patients: set[str] = field(default_factory=set)
     _rows: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, path: Path, reason: str, remedy: str, patient_id: str | None = None) -> None:
-        """List a file once, with the first reason found."""
+    def name(self, path: Path) -> str:
+        """Return the name of a file below the root, or below the archive that it was in."""
+        if self.scratch is not None and path.is_relative_to(self.scratch):
+            return path.relative_to(self.scratch).as_posix()
+        return path.relative_to(self.root).as_posix()
+
+    def add(self, path: Path, reason: str, remedy: str, patient_id: str | None = None, *, part: str = "") -> None:
+        """List a file, or a part of it, once, with the first reason found."""
         if patient_id:
             self.patients.add(patient_id)
-        self._rows.setdefault(path.relative_to(self.root).as_posix(), (reason, remedy))
+        name = "".join(
+            character if character.isprintable() else "?" for character in f"{self.name(path)}{'#' * bool(part)}{part}"
+        )
+        self._rows.setdefault(name, (reason, remedy))
 
     def table(self) -> pd.DataFrame:
         """Return the list as a table: file, reason, remedy, sorted by file."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from iqagpt.data.dicom import UnreadableCT, read_ct
+from iqagpt.data.low_dose import check_air
 from iqagpt.data.pairing import SlicePair
 from iqagpt.data.rejections import Rejections
 from iqagpt.errors import InputError
@@ -83,10 +84,12 @@ def _choose(available: int, share: int, is_readable: Callable[[int], bool]) -> l
 
 
 def _is_readable(pair: SlicePair, rejected: Rejections) -> bool:
-    for item in (pair.ndct, pair.ldct):
+    for item in pair.files:
         try:
-            read_ct(item.path)
+            image = read_ct(item.path, item.header.frame).pixels_hu
+            if pair.ldct is None:
+                check_air(item.path, image)
         except UnreadableCT as error:
-            rejected.add(item.path, error.reason, error.remedy, item.patient_id)
+            rejected.add(item.path, error.reason, error.remedy, item.patient_id, part=item.part)
             return False
     return True

@@ -104,6 +104,8 @@ def _candidates(source: Path) -> Iterator[Path]:
 
 def _source_slice(path: Path, name: str) -> SourceSlice:
     header = read_header(path)
+    if header.frames > 1:
+        raise UnreadableCT(path, "holds several frames (enhanced CT)", "convert it to one file a slice")
     elements = read_elements(path, _KEYWORDS)
     if (
         int(elements.get("NumberOfFrames") or 1) > 1

@@ -17,7 +17,7 @@ and recipe from the repository SSinyu/RED-CNN (networks.py, solver.py).
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -210,17 +210,36 @@ class RedCNNFit:
         self._fold()
         return {"loss": loss.item()}
 
-    @torch.no_grad()
     def _fold(self) -> None:
-        self.model.load_state_dict(self.twin.state_dict())
-        self.model.conv1.weight /= self.SCALE
-        self.model.conv1.bias -= self.CENTRE * self.model.conv1.weight.sum(dim=(1, 2, 3))
-        self.model.tconv5.weight *= self.SCALE
-        self.model.tconv5.bias *= self.SCALE
+        self.model.load_state_dict(fold_scale(self.twin.state_dict(), self.CENTRE, self.SCALE))
+
+
+def fold_scale(state: Mapping[str, torch.Tensor], centre: float, scale: float) -> dict[str, torch.Tensor]:
+    """Return weights that do in the published scale what `state` does in another.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        For images (x - `centre`) / `scale`, x being the published scale.
+    centre, scale : float
+
+    Returns
+    -------
+    dict of str to Tensor
+        For images x; exact, because no layer pads.
+    """
+    folded = {key: value.detach().clone() for key, value in state.items()}
+    folded["conv1.weight"] /= scale
+    folded["conv1.bias"] -= centre * folded["conv1.weight"].sum(dim=(1, 2, 3))
+    folded["tconv5.weight"] *= scale
+    folded["tconv5.bias"] *= scale
+    return folded
 
 
 def import_weights(file: Path) -> tuple[dict[str, torch.Tensor], str]:
     """Read published weights: safetensors with the keys of SSinyu/RED-CNN at width 96.
+
+    ``iqagpt convert-red-cnn`` makes such a file of the checkpoints of SSinyu/RED-CNN and eeulig/ldct-benchmark.
 
     Parameters
     ----------
@@ -266,9 +285,8 @@ def _read_safetensors_file(file: Path, where: str) -> bytes:
         raise InputError(f"{where}: no such file; presets/none.txt means: fit")
     if file.suffix != ".safetensors":
         raise InputError(
-            f"{where}: only .safetensors is read, because a .pth or .pt file is a pickle and can run foreign code; "
-            'where you trust it, convert it: python -c "import torch, safetensors.torch as s; '
-            f"s.save_file(torch.load('{file.name}', weights_only=True), '{file.stem}.safetensors')\""
+            f"{where}: only .safetensors is read, because a .ckpt, .pth or .pt file is a pickle and can run foreign code; "
+            f"convert it: iqagpt convert-red-cnn {file.name} {file.stem}.safetensors --source ssinyu|ldct-benchmark"
         )
     if file.stat().st_size > MAX_WEIGHTS_BYTES:
         raise InputError(f"{where}: {file.stat().st_size} bytes; RED-CNN's weights have about 7.4 million bytes")

@@ -1,8 +1,8 @@
 """The graded qualities of every slice: NDCT, LDCT, MAP-NN d = 1.., RED-CNN; and how near each is to NDCT (paper 2.1).
 
-Stage ``denoise`` calls `write_variants`. Peak signal-to-noise ratio, structural similarity and root mean squared
-error are taken inside the display window, its width being the data range; they depend on both, so the window stands
-beside them.
+Stage ``denoise`` calls `write_variants`. Further variants, which ``denoise.extra`` and ``denoise.folder`` name, stand beside
+the paper's and are treated alike. Peak signal-to-noise ratio, structural similarity and root mean squared error are taken
+inside the display window, its width being the data range; they depend on both, so the window stands beside them.
 """
 
 import logging
@@ -19,8 +19,9 @@ from torch import nn
 from tqdm import tqdm
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
-from iqagpt.ct import apply_window
+from iqagpt.ct import STORED_RANGE_HU, apply_window
 from iqagpt.denoise.fitting import denoise_slice, load_denoiser
+from iqagpt.denoise.further import Further
 from iqagpt.denoise.map_nn import MapNN
 from iqagpt.denoise.red_cnn import RedCNN
 
@@ -30,7 +31,9 @@ logger = logging.getLogger(__name__)
 Fidelity = list[dict[str, Any]]
 
 
-def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -> dict[str, dict[str, float]]:
+def write_variants(
+    lesions: Artifact, denoisers: Path, further: Further, writer: ArtifactWriter
+) -> dict[str, dict[str, float]]:
     """Denoise every slice and write all its variants.
 
     Parameters
@@ -39,6 +42,8 @@ def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -
         Slices, from stage ``simulate``.
     denoisers : Path
         Folder with the artifacts ``map_nn`` and ``red_cnn``.
+    further : Further
+        Variants beside the paper's, from `iqagpt.denoise.further.open_further`.
     writer : ArtifactWriter
         Of a ``variants`` artifact: ``<variant>.npy`` and ``lesion_mask.npy``, (N, H, W), and a manifest with one
         row per image.
@@ -52,6 +57,8 @@ def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -
     ------
     ArtifactError
         If a denoiser is missing, altered, or made for another window.
+    InputError
+        If a function or an image of the user's cannot be used.
     """
     lower, upper = (float(value) for value in lesions.info["window_hu"])
     models = [
@@ -59,13 +66,15 @@ def write_variants(lesions: Artifact, denoisers: Path, writer: ArtifactWriter) -
         for model_class in (MapNN, RedCNN)
     ]
     shape = lesions.array("ndct").shape
+    own = _write_own(further, shape, writer)
     arrays: dict[str, np.ndarray] = {}
     fidelity: Fidelity = []
-    for row, images, near in _each_slice(lesions, models):
+    for row, images, near in _each_slice(lesions, models, further, own):
         for variant, image_hu in images.items():
             if variant not in arrays:
-                arrays[variant] = writer.array(variant, shape, np.int16)
-            arrays[variant][row] = image_hu
+                arrays[variant] = own[variant] if variant in own else writer.array(variant, shape, np.int16)
+            if variant not in own:
+                arrays[variant][row] = image_hu
         fidelity += near
     writer.array("lesion_mask", shape, np.uint8)[:] = lesions.array("lesion_mask")
     writer.manifest(_manifest(lesions.manifest, list(arrays)))
@@ -105,7 +114,21 @@ def compare(image_hu: np.ndarray, reference_hu: np.ndarray, window_hu: tuple[flo
     }
 
 
-def _each_slice(lesions: Artifact, models: list[nn.Module]) -> Iterator[tuple[int, dict[str, np.ndarray], Fidelity]]:
+def _write_own(further: Further, shape: tuple[int, ...], writer: ArtifactWriter) -> dict[str, np.ndarray]:
+    """Write the user's own variants: first of all, so that mistakes show at once.
+
+    One slice after another, in order: nobody knows whether a function of the user's may run in several threads.
+    """
+    own = {name: writer.array(name, shape, np.int16) for name in further.own}
+    for name, array in own.items():
+        for row in tqdm(range(shape[0]), name, unit="slice", disable=None):
+            array[row] = further.own[name].image(row)
+    return own
+
+
+def _each_slice(
+    lesions: Artifact, models: list[nn.Module], further: Further, own: dict[str, np.ndarray]
+) -> Iterator[tuple[int, dict[str, np.ndarray], Fidelity]]:
     """Yield every slice's row, its variants, (H, W), int16, HU, and how near each is to NDCT.
 
     On a CPU several slices are denoised at once, one thread each: a slice is too small for threads to share it well.
@@ -117,6 +140,9 @@ def _each_slice(lesions: Artifact, models: list[nn.Module]) -> Iterator[tuple[in
         images = {"ndct": np.asarray(ndct[row]), "ldct": np.asarray(ldct[row])}
         for model in models:
             images |= denoise_slice(model, images["ldct"])
+        paper = dict(images)
+        for name in further.names:
+            images[name] = np.asarray(own[name][row]) if name in own else _to_stored(further.filters[name](paper))
         near = [
             {"variant": name, **compare(images[name], images["ndct"], (lower, upper))}
             for name in images
@@ -131,6 +157,10 @@ def _each_slice(lesions: Artifact, models: list[nn.Module]) -> Iterator[tuple[in
             yield from tqdm(pool.map(denoise, range(len(ndct))), "denoise", len(ndct), unit="slice", disable=None)
     finally:
         torch.set_num_threads(threads)
+
+
+def _to_stored(image_hu: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(image_hu), *STORED_RANGE_HU).astype(np.int16)
 
 
 def _manifest(slices: pd.DataFrame, variants: list[str]) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from iqagpt.artifacts import open_artifact
 from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation.captions import score_captions
-from iqagpt.evaluation.scores import accuracy, accuracy_by_variant, correlations, unparsed_rate
-from iqagpt.predictions import labels, read_predictions
+from iqagpt.predictions import expected_scores, labels, read_predictions
+from iqagpt.score_metrics import accuracy, accuracy_by_variant, correlations, unparsed_rate
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +134,19 @@ def measure(data: Comparison, text: Mapping[str, dict[str, float]]) -> dict[str,
             "captioning": text[method],
             "accuracy": accuracy(data.truth, table),
             **correlations(data.truth, table),
+            **_expected(data.truth, table),
             "unparsed": unparsed_rate(table),
         }
     return metrics
+
+
+def _expected(truth: pd.DataFrame, table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Correlate expected scores, finer than the stated ones, where a method gives probabilities."""
+    expected = expected_scores(table)
+    if expected is None:
+        return {}
+    found = correlations(truth, expected.assign(unparsed=""))
+    return {f"{name}_expected": values for name, values in found.items()}
 
 
 def measure_by_variant(data: Comparison) -> dict[str, Any]:

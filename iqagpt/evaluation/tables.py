@@ -153,6 +153,9 @@ def _head(data: Comparison, unparsed: Mapping[str, float]) -> Iterator[str]:
     patients = truth["patient_id"].nunique()
     yield f"* {data.split}: {len(truth)} images, {truth['slice_id'].nunique()} slices, {patients} patients"
     yield "* Paper: 200 images, 25 slices, 2 patients of the AAPM data, one radiologist"
+    further = [variant for variant in truth["variant"].unique() if variant not in paper.VARIANT_NAMES]
+    if further:
+        yield f"* Image qualities that are not in the paper, in all numbers here: {', '.join(further)}"
     yield "* Scores run from 1 (best) to 4 (worst)"
     unread = ", ".join(f"{method} {rate:.1%}" for method, rate in unparsed.items() if rate)
     yield f"* Scores that could not be read from a caption (counted as wrong): {unread or 'none'}"

@@ -12,23 +12,22 @@ import pandas as pd
 from tqdm import tqdm
 
 from iqagpt.artifacts import Artifact
+from iqagpt.config import given_file
 from iqagpt.criteria import BEST, KEYS, WORST
 from iqagpt.errors import ArtifactError
+from iqagpt.readers.consensus import MEDIAN
 from iqagpt.readers.measures import Measures, SliceReader
 from iqagpt.readers.severity import LesionParams, NoiseParams, StructureParams, check_share
-from iqagpt.seeding import item_rng
+from iqagpt.readers.variability import VariabilityParams, reader_bias, reading_noise
 
 REFERENCE = "ndct"
-READER = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
-class ReadParams:
+class ReadParams(VariabilityParams):
     """Section ``read``: a real reader's table, or how the simulated reader scores."""
 
     table: str
-    variability: float
-    shared: float
     usual_weight: float
     noise: NoiseParams
     small_structures: StructureParams
@@ -39,9 +38,12 @@ class ReadParams:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if not 0 <= self.variability <= 3:
-            raise ValueError(f"variability: expected 0 to 3 score steps, got {self.variability}")
-        check_share(self, "shared", "usual_weight", "noise_weight", "worst_weight")
+        VariabilityParams.__post_init__(self)
+        # Measuring takes a minute; a table's readers are not known before it is read.
+        known = (MEDIAN, *self.names())
+        if given_file(self.table) is None and self.consensus not in known:
+            raise ValueError(f"consensus: expected one of {', '.join(known)}, got {self.consensus!r}")
+        check_share(self, "usual_weight", "noise_weight", "worst_weight")
         if self.seed < 0:
             raise ValueError(f"seed: expected >= 0, got {self.seed}")
 
@@ -140,7 +142,7 @@ def usual_noise_hu(manifest: pd.DataFrame, noise_hu: pd.Series) -> pd.Series:
 
 
 def score_images(measured: pd.DataFrame, params: ReadParams, *, noise_free: bool = False) -> pd.DataFrame:
-    """Turn severities into scores.
+    """Turn severities into the scores of every simulated reader.
 
     Parameters
     ----------
@@ -148,25 +150,24 @@ def score_images(measured: pd.DataFrame, params: ReadParams, *, noise_free: bool
         From `measure_images`.
     params : ReadParams
     noise_free : bool
-        Leave the variability out.
+        Leave out the deviations of single readings; readers keep their bias.
 
     Returns
     -------
     DataFrame
-        The manifest of ``data/scores``: one row per image, scores ``Int64``, 1 (best) to 4 (worst).
+        One row per image and reader, in the order of the images, then of the readers; scores ``Int64``, 1 (best) to
+        4 (worst).
     """
-    scores = measured[["image_id", "slice_id", "patient_id", "variant"]].assign(reader=READER, score_source="simulated")
-    severity = measured[[f"{key}_severity" for key in KEYS]].to_numpy()
+    readers = [_score_as(reader, measured, params, noise_free) for reader in params.names()]
+    return pd.concat(readers).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _score_as(reader: str, measured: pd.DataFrame, params: ReadParams, noise_free: bool) -> pd.DataFrame:
+    scores = measured[["image_id", "slice_id", "patient_id", "variant"]].assign(reader=reader, score_source="simulated")
+    severity = measured[[f"{key}_severity" for key in KEYS]].to_numpy() + reader_bias(params, reader, params.seed)
     if not noise_free:
-        severity = severity + np.stack([_variation(image_id, params) for image_id in measured["image_id"]])
+        severity = severity + reading_noise(params, reader, list(measured["image_id"]), params.seed)
     rounded = np.clip(np.rint(severity), BEST, WORST)
     for column, key in enumerate(KEYS):
         scores[key] = pd.array(rounded[:, column]).astype("Int64")
     return scores
-
-
-def _variation(image_id: str, params: ReadParams) -> np.ndarray:
-    """Draw one reading's deviation per criterion: part of the variance is common to all criteria of the image."""
-    draws = item_rng(params.seed, "reading", image_id).standard_normal(1 + len(KEYS))
-    mixed = np.sqrt(params.shared) * draws[0] + np.sqrt(1 - params.shared) * draws[1:]
-    return params.variability * mixed

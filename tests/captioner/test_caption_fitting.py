@@ -1,5 +1,6 @@
 import dataclasses
 
+import pandas as pd
 import pytest
 import torch
 
@@ -9,9 +10,11 @@ from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.criteria import KEYS
+from iqagpt.predictions import expected_scores
 from iqagpt.scored_images import open_scored_images
 
 CPU = torch.device("cpu")
+GREEDY = PredictParams("greedy", beams=1, probabilities="conditional", max_tokens=80, batch_size=5)
 PARAMS = TrainParams(
     epochs=60, batch_size=8, lr=6e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1,
@@ -45,30 +48,42 @@ def test_loss_is_the_summed_negative_log_likelihood(images, tokenizer):
 def test_captioner_learns_the_noise_of_unseen_patients(fitted, images, tokenizer):
     model, curve = fitted
     assert curve["train_loss"].iloc[-1] < 0.1 * curve["train_loss"].iloc[0]
-    table = predict_table(model, tokenizer, images.held_out(), PredictParams(80, 5), "iqagpt")
+    table, valid = predict_table(model, tokenizer, images.held_out(), GREEDY, "iqagpt")
     truth = images.held_out().table
     assert (table["unparsed"] == "").all()
+    assert valid == {"valid_free_captions": 1.0}
     assert (table["noise"] == truth["noise"]).mean() >= 0.9
     assert table["image_id"].tolist() == truth["image_id"].tolist()
     assert set(KEYS) < set(table)
 
 
-def test_captions_do_not_depend_on_the_batch(fitted, images, tokenizer):
-    model, _ = fitted
-    one, all_ = (
-        predict_table(model, tokenizer, images.subset("test"), PredictParams(80, n), "iqagpt") for n in (1, 16)
-    )
+@pytest.mark.parametrize("decoding", ["template", "greedy", "beam"])
+def test_captions_do_not_depend_on_the_batch(decoding, fitted, images, tokenizer):
+    params = [dataclasses.replace(GREEDY, decoding=decoding, beams=3, batch_size=n) for n in (1, 16)]
+    one, all_ = (predict_table(fitted[0], tokenizer, images.subset("test"), p, "iqagpt")[0] for p in params)
     assert one["caption"].tolist() == all_["caption"].tolist()
+    pd.testing.assert_frame_equal(one, all_, atol=1e-4)
+
+
+def test_a_fitted_model_says_the_same_in_every_way(fitted, images, tokenizer):
+    ways = {d: dataclasses.replace(GREEDY, decoding=d, beams=3) for d in ("template", "greedy", "beam")}
+    found = {d: predict_table(fitted[0], tokenizer, images.subset("test"), p, "x")[0] for d, p in ways.items()}
+    assert found["template"]["noise"].tolist() == found["greedy"]["noise"].tolist() == found["beam"]["noise"].tolist()
+    assert (found["beam"]["unparsed"] == "").all()
+    assert (expected_scores(found["template"])["noise"] - found["template"]["noise"]).abs().max() < 1
 
 
 def test_a_caption_that_is_cut_short_is_unparsed_not_guessed(fitted, images, tokenizer):
-    table = predict_table(fitted[0], tokenizer, images.subset("test"), PredictParams(10, 16), "iqagpt")
+    cut = dataclasses.replace(GREEDY, max_tokens=10)
+    table, valid = predict_table(fitted[0], tokenizer, images.subset("test"), cut, "iqagpt")
+    assert valid == {"valid_free_captions": 0.0}
     assert table["diagnostic_confidence"].isna().all()
     assert table["unparsed"].str.contains("diagnostic_confidence").all()
 
 
 def test_generation_stops_at_the_end_token(fitted, images, tokenizer):
-    batch = torch.from_numpy(images.subset("test").batch([0]))
+    with torch.no_grad():
+        batch = fitted[0].encode_image(torch.from_numpy(images.subset("test").batch([0])))
     assert generate(fitted[0], tokenizer, batch, max_tokens=500) == generate(fitted[0], tokenizer, batch, max_tokens=80)
 
 

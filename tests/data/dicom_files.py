@@ -4,10 +4,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from iqagpt.data.finding import Found, find_slices
+from iqagpt.data.ingest_params import IngestParams, SimulatedDose
+from iqagpt.data.sources import opened_source
 
 SIDE = 16
+
+
+def make_params(root: Path | str, **changes: Any) -> IngestParams:
+    """Section ``ingest`` for tiny series."""
+    values = dict(
+        root=str(root), low_dose="given", pairs=4, thickness_mm=None, kernel=None, patients=(), exclude=(), matrix=None,
+        dose=SimulatedDose(0.25, 4e5, 60, 1), window_hu=(-160.0, 240.0), strict=False,
+    )  # fmt: skip
+    return IngestParams(**{**values, **changes})
+
+
+def find(params: IngestParams) -> Found:
+    """Find the slices below a folder; what came out of an archive is gone on return."""
+    root = Path(params.root)
+    with opened_source(root, root.parent / ".unpacked.partial") as source:
+        return find_slices(params, source)
 
 
 def write_slice(
@@ -58,6 +79,54 @@ def write_slice(
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def write_enhanced(
+    path: Path, *, frames: int = 3, spacing: float = 3.0, side: int = SIDE, undefined: bool = False, **per_frame: Any
+) -> Path:
+    """Write an enhanced CT of random frames, geometry in functional groups, each frame with an intercept of its own.
+
+    `per_frame` replaces values of every frame: ``ImageOrientationPatient``, ``FrameType``, ...
+    """
+    stored = np.random.default_rng(frames).integers(0, 2000, size=(frames, side, side), dtype=np.uint16)
+    dataset = dcmread(write_slice(path, hu=np.zeros((side, side))))
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope",
+                    "RescaleIntercept", "ConvolutionKernel"):  # fmt: skip
+        delattr(dataset, keyword)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    dataset.NumberOfFrames = frames
+    dataset.PixelData = stored.tobytes()
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [_group(PixelSpacing=[0.75, 0.75], SliceThickness=3)]
+    shared.CTReconstructionSequence = [_group(ConvolutionKernel="B30f")]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    items = []
+    for k in range(frames):
+        item = Dataset()
+        item.PlanePositionSequence = [_group(ImagePositionPatient=[-10, -10, spacing * k])]
+        orientation = per_frame.get("ImageOrientationPatient", [1, 0, 0, 0, 1, 0])
+        item.PlaneOrientationSequence = [_group(ImageOrientationPatient=orientation)]
+        item.PixelValueTransformationSequence = [_group(RescaleIntercept=-1024 - k, RescaleSlope=1)]
+        frame_type = per_frame.get("FrameType", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
+        item.CTImageFrameTypeSequence = [_group(FrameType=frame_type)]
+        items.append(item)
+    dataset.PerFrameFunctionalGroupsSequence = items
+    if undefined:
+        for element in dataset.iterall():
+            if element.VR == "SQ":
+                element.is_undefined_length = True
+                for item in element.value:
+                    item.is_undefined_length_sequence_item = True
+    dataset.save_as(path)
+    return path
+
+
+def _group(**elements: Any) -> Dataset:
+    group = Dataset()
+    for keyword, value in elements.items():
+        setattr(group, keyword, value)
+    return group
 
 
 def write_series(folder: Path, *, zs: Any, stem: str = "L067_FD_3_1", seed: int = 0, **options: Any) -> list[Path]:

@@ -7,10 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import (
+    MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
     ImplicitVRLittleEndian,
-    JPEG2000Lossless,
     SecondaryCaptureImageStorage,
 )
 
@@ -127,8 +126,8 @@ def test_every_shorter_file_is_an_error(tmp_path):
         ({"Modality": "MR"}, "modality 'MR'"),
         ({"Modality": None}, "modality 'absent'"),
         ({"SOPClassUID": SecondaryCaptureImageStorage}, "not a CT image"),
-        ({"SOPClassUID": EnhancedCTImageStorage}, "several frames"),
-        ({"NumberOfFrames": 2_000_000}, "several frames"),
+        ({"NumberOfFrames": 2}, "several frames without"),
+        ({"NumberOfFrames": 2_000_000}, "2000000 frames"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not an axial slice"),
         ({"ImageOrientationPatient": None}, "ImageOrientationPatient is missing"),
@@ -157,14 +156,14 @@ def test_empty_sop_class_of_an_anonymiser_is_accepted(tmp_path):
     assert read_ct(write_slice(tmp_path / "a.IMA", SOPClassUID="")).header.rows == SIDE
 
 
-def test_compressed_is_refused(tmp_path):
+def test_unknown_compression_is_refused(tmp_path):
     path = write_slice(tmp_path / "a.dcm")
     dataset = pydicom.dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    dataset.file_meta.TransferSyntaxUID = MPEG2MPML
     dataset.PixelData = pydicom.encaps.encapsulate([b"stream"])
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(path)
-    with pytest.raises(UnreadableCT, match=r"JPEG 2000.*decompress"):
+    with pytest.raises(UnreadableCT, match=r"MPEG2.*decompress"):
         read_ct(path)
 
 
@@ -220,7 +219,7 @@ def test_random_damage_never_escapes(tmp_path):
 
 def test_control_characters_of_a_header_reach_no_message(tmp_path):
     header = read_header(write_slice(tmp_path / "a.IMA", kernel="B30f\x1b[31m"))
-    assert header.kernel == "B30f[31m"
+    assert header.kernel.startswith("unlisted-")
 
 
 def test_odd_values_are_not_reported_on_stderr(tmp_path, recwarn, caplog):

@@ -4,19 +4,14 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from iqagpt.data.aapm import IngestParams, find_slices
 from iqagpt.data.pairing import pair_slices
 from iqagpt.errors import InputError
-from tests.data.dicom_files import truncate, write_patient, write_series, write_slice
+from tests.data.dicom_files import find, make_params, truncate, write_patient, write_series, write_slice
 
 
 def pair(root, **changes):
-    values = dict(
-        root=str(root), pairs=4, thickness_mm=None, kernel=None, patients=(), exclude=(), window_hu=(-160.0, 240.0),
-        strict=False,
-    )  # fmt: skip
-    params = IngestParams(**{**values, **changes})
-    found = find_slices(params)
+    params = make_params(root, **changes)
+    found = find(params)
     return pair_slices(found, params), found.rejected
 
 
@@ -83,7 +78,7 @@ def test_trap_06_reconstructions_in_one_folder_are_told_apart(two_reconstruction
 
 def test_trap_06_ambiguity_is_an_error_that_lists_the_choice(two_reconstructions):
     with pytest.raises(
-        InputError, match=r"L067: 2 pairs.*3 mm B30f, 3 mm D45f; set ingest\.thickness_mm and ingest\.k"
+        InputError, match=r"L067: 2 kinds.*3 mm B30f, 3 mm D45f; set ingest\.thickness_mm and ingest\.k"
     ):
         pair(two_reconstructions, thickness_mm=3.0)
 
@@ -118,7 +113,7 @@ def test_kernel_and_thickness_are_equal_within_a_pair(tmp_path, quarter):
     write_series(tmp_path / "L067" / "full_3mm", zs=(0, 3))
     write_series(tmp_path / "L067" / "quarter_3mm", zs=(0, 3), stem="L067_QD_3_1", **quarter)
     with pytest.raises(
-        InputError, match=r"L067 .*no full and quarter series of the same thickness and kernel \(full: 3"
+        InputError, match=r"L067 .*no full and low dose series of the same thickness and kernel \(full: 3"
     ):
         pair(tmp_path)
 
@@ -126,14 +121,14 @@ def test_kernel_and_thickness_are_equal_within_a_pair(tmp_path, quarter):
 def test_unpaired_series_is_an_error(tmp_path):
     write_patient(tmp_path, "L067")
     write_series(tmp_path / "L096" / "full_3mm", zs=(0, 3), stem="L096_FD_3_1")
-    with pytest.raises(InputError, match=r"L096 .*full: 3 mm B30f; quarter: none.*leave the patient out"):
+    with pytest.raises(InputError, match=r"L096 .*full: 3 mm B30f; low: none.*leave the patient out"):
         pair(tmp_path)
     assert len(pair(tmp_path, patients=("L067",))[0]) == 4
 
 
 def test_thickness_that_no_series_has_names_the_key(tmp_path):
     write_patient(tmp_path, "L067", kind="1mm", thickness=1)
-    with pytest.raises(InputError, match=r"full: 1 mm B30f; quarter: 1 mm B30f\) for ingest\.thickness_mm: 3 mm"):
+    with pytest.raises(InputError, match=r"full: 1 mm B30f; low: 1 mm B30f\) for ingest\.thickness_mm: 3 mm"):
         pair(tmp_path, thickness_mm=3.0)
 
 

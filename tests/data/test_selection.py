@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from iqagpt.data.aapm import SliceFile
 from iqagpt.data.dicom import read_header
+from iqagpt.data.finding import SliceFile
 from iqagpt.data.pairing import SlicePair
 from iqagpt.data.rejections import Rejections
 from iqagpt.data.selection import allot, select_pairs

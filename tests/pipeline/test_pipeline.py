@@ -331,7 +331,8 @@ def test_no_setting_that_hides_a_change() -> None:
     text = (REPOSITORY / "dvc.yaml").read_text(encoding="utf-8")
     assert not re.findall(r"\b(always_changed|persist|frozen|wdir)\s*:", text)
     allowed = {"key", "item.name", "item.weights", "ingest.root", "read.table", "caption.vocabulary",
-               "evaluate.baselines", "denoisers.map_nn.weights", "denoisers.red_cnn.weights"}  # fmt: skip
+               "denoise.code", "denoise.folder", "evaluate.baselines", "denoisers.map_nn.weights",
+               "denoisers.red_cnn.weights"}  # fmt: skip
     assert set(re.findall(r"\$\{([^}]*)\}", text)) <= allowed
 
 

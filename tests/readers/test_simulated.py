@@ -174,6 +174,9 @@ def test_without_ndct_there_is_nothing_to_compare_with(tmp_path, params):
     [
         ("variability", -0.1, "variability"),
         ("shared", 1.5, "shared"),
+        ("readers", 0, "readers"),
+        ("between", -0.1, "between"),
+        ("consensus", "simulated_2", "consensus"),
         ("usual_weight", 2, "usual_weight"),
         ("worst_weight", -1, "worst_weight"),
         ("seed", -3, "seed"),

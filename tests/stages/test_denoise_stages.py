@@ -1,4 +1,4 @@
-"""Stages ``denoisers`` and ``denoise``: eight qualities of every slice, errors in one line."""
+"""Stages ``denoisers`` and ``denoise``: eight qualities of every slice and further ones, errors in one line."""
 
 import json
 
@@ -25,7 +25,8 @@ PARAMS = {
             "weights": "presets/none.txt", "width": 4, "steps": 40, "batch_size": 2, "patch_size": 32,
             "lr": 0.002, "final_lr": 0.001, "seed": 1,
         },
-    }
+    },
+    "denoise": {"extra": [], "code": "presets/none.txt", "folder": "presets/none.txt"},
 }  # fmt: skip
 
 
@@ -68,9 +69,11 @@ def run_denoisers(root, name, *, output=None, params="params.yaml"):
     return CliRunner().invoke(denoisers.app, [name, *(str(part) for pair in options.items() for part in pair)])
 
 
-def run_denoise(root, name="variants"):
+def run_denoise(root, name="variants", **changes):
+    params = root / f"{name}.yaml"
+    params.write_text(yaml.safe_dump(PARAMS | {"denoise": PARAMS["denoise"] | changes}))
     options = {"--lesions": root / "lesions", "--denoisers": root / "models", "--output": root / name}
-    options["--metrics"] = root / f"{name}.json"
+    options |= {"--metrics": root / f"{name}.json", "--params": params}
     return CliRunner().invoke(denoise.app, [str(part) for pair in options.items() for part in pair])
 
 
@@ -145,7 +148,46 @@ def test_published_weights_need_the_published_width(folder, tmp_path):
 
 def test_a_missing_denoiser_is_named(folder, tmp_path):
     options = ["--lesions", folder / "lesions", "--denoisers", tmp_path, "--output", tmp_path / "out"]
+    options += ["--params", folder / "params.yaml"]
     result = CliRunner().invoke(denoise.app, [str(part) for part in [*options, "--metrics", tmp_path / "m.json"]])
     assert result.exit_code == 1
     assert "no 'denoiser' artifact here" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_further_variants_stand_beside_the_eight(folder, tmp_path):
+    """A built-in one, a function, a folder: rows, arrays and metrics as for the others, the eight unchanged."""
+    run_denoise(folder)
+    code = tmp_path / "mine.py"
+    code.write_text("def halve(ldct):\n    return ldct / 2 + 20\n")
+    ldct = open_artifact(folder / "lesions", "lesions").array("ldct")
+    for row, name in enumerate(("A_000", "B_000", "C_000")):
+        (tmp_path / "images/tool").mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / f"images/tool/{name}.npy", ldct[row].astype(np.float32) + 0.6)
+    changes = {"extra": ["halve", "gauss", "blend_red_cnn"], "code": str(code), "folder": str(tmp_path / "images")}
+    result = run_denoise(folder, "further", **changes)
+    assert result.exit_code == 0, result.output
+    further, eight = open_artifact(folder / "further", "variants"), open_artifact(folder / "variants", "variants")
+    assert further.info["variants"] == [*VARIANTS, "halve", "gauss", "blend_red_cnn", "tool"]
+    assert further.manifest["variant"].tolist() == [v for v in further.info["variants"] for _ in range(3)]
+    assert further.manifest["image_id"].iloc[-1] == "C_000_tool"
+    for variant in VARIANTS:
+        assert np.array_equal(further.array(variant), eight.array(variant))
+    assert np.array_equal(further.array("halve"), np.rint(ldct.astype(np.float32) / 2 + 20))
+    assert np.array_equal(further.array("tool"), ldct + 1)
+    metrics = json.loads((folder / "further.json").read_text())
+    assert set(metrics) == {*further.info["variants"][1:], "window_hu"}
+    assert metrics["tool"]["rmse_hu"] == pytest.approx(metrics["ldct"]["rmse_hu"], rel=0.05)
+    run_denoise(folder, "once_more", **changes)
+    for file in sorted((folder / "further").iterdir()):
+        assert file.read_bytes() == (folder / "once_more" / file.name).read_bytes(), file.name
+
+
+def test_a_function_that_fails_is_one_line_and_leaves_nothing(folder, tmp_path):
+    code = tmp_path / "mine.py"
+    code.write_text("def broken(ldct):\n    return 1 / 0\n")
+    result = run_denoise(folder, "broken", extra=["broken"], code=str(code))
+    assert result.exit_code == 1
+    assert "mine.py: broken, slice A_000: ZeroDivisionError (line 2 of mine.py): division by zero" in result.output
+    assert "Traceback" not in result.output
+    assert not (folder / "broken").exists()

@@ -16,8 +16,8 @@ SHARED = Path(__file__).resolve().parents[2] / "../shared/data/aapm_layout"
 
 def run(tmp_path, root, *, output="pairs", **changes):
     section = dict(
-        root=str(root), pairs=6, thickness_mm=3.0, kernel=None, patients=[], exclude=[], window_hu=[-160.0, 240.0],
-        strict=False,
+        root=str(root), low_dose="given", pairs=6, thickness_mm=3.0, kernel=None, patients=[], exclude=[], matrix=None,
+        dose=dict(fraction=0.25, photons=4e5, views=60, seed=1), window_hu=[-160.0, 240.0], strict=False,
     )  # fmt: skip
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump({"ingest": {**section, **changes}}))
@@ -110,7 +110,7 @@ def test_strict_turns_a_row_into_a_failure_and_keeps_what_was_there(tmp_path, ro
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"root": "no/such/folder"}, "ingest.root: no such folder: no/such/folder"),
+        ({"root": "no/such/folder"}, "ingest.root: no such folder or zip archive: no/such/folder"),
         ({"pairs": "many"}, "ingest.pairs: expected a whole number, got 'many'"),
         ({"pair": 3}, "ingest.pair: unknown key (did you mean 'pairs'?)"),
         ({"patients": ["L777"]}, "ingest.patients: L777 not found"),

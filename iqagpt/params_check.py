@@ -1,4 +1,4 @@
-"""All problems of a params file at once, before anything runs: what ``iqagpt validate`` prints."""
+"""All problems of a params file at once, before anything runs: what ``iqagpt check`` prints."""
 
 import importlib
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from iqagpt.sections import SECTIONS
 
 _FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights")
 _FOLDER = "ingest.root"
+#: A file or a package, and a folder; each may be the file that says "none".
+_EITHER = ("denoise.code", "denoise.folder")
 #: Written by the stage ``phantom``, so that it need not exist beforehand.
 _PHANTOM = Path("data/phantom")
 
@@ -71,9 +73,17 @@ def _absent_files(params: dict[str, Any], where: str) -> Iterator[str]:
         value = _value(params, key)
         if isinstance(value, str) and not Path(value).is_file():
             yield f"{where}: {key}: no such file '{value}'; give a file, or presets/none.txt for none"
+    for key in _EITHER:
+        value = _value(params, key)
+        if isinstance(value, str) and not Path(value).exists():
+            yield f"{where}: {key}: no such file or folder '{value}'; presets/none.txt says none"
     root = _value(params, _FOLDER)
-    if isinstance(root, str) and Path(root) != _PHANTOM and not Path(root).is_dir():
-        yield f"{where}: {_FOLDER}: no such folder '{root}'; give a folder with AAPM data, or {_PHANTOM}"
+    if isinstance(root, str) and Path(root) != _PHANTOM and not _is_source(Path(root)):
+        yield f"{where}: {_FOLDER}: no such folder or zip archive '{root}'; give one with CT series, or {_PHANTOM}"
+
+
+def _is_source(root: Path) -> bool:
+    return root.is_dir() or (root.is_file() and root.suffix.lower() == ".zip")
 
 
 def _value(params: dict[str, Any], key: str) -> Any:

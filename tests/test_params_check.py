@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from iqagpt.config import read_params
+from iqagpt.params_check import find_problems
 from iqagpt.sections import SECTIONS
-from iqagpt.validation import find_problems
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Params = dict[str, Any]
@@ -57,10 +57,13 @@ def test_sections_name_dataclasses() -> None:
         ("report.timeout", 3, "report.timeout: unknown key (did you mean 'timeout_s'?)"),
         ("report.timeout_s", "soon", "report.timeout_s: expected a number, got 'soon'"),
         ("read.table", "scores.csv", "read.table: no such file 'scores.csv'; give a file, or presets/none.txt"),
+        ("denoise.code", "mine.py", "denoise.code: no such file or folder 'mine.py'; presets/none.txt says none"),
+        ("denoise.folder", "images", "denoise.folder: no such file or folder 'images'"),
+        ("denoise.extra", ["nml"], "denoise.extra: unknown 'nml' (did you mean 'nlm'?)"),
         ("caption.vocabulary", "v.txt", "caption.vocabulary: no such file 'v.txt'"),
         ("denoisers.map_nn.weights", "w", "denoisers.map_nn.weights: no such file 'w'"),
         ("denoisers.red_cnn.weights", "presets", "denoisers.red_cnn.weights: no such file 'presets'"),
-        ("ingest.root", "aapm", "ingest.root: no such folder 'aapm'"),
+        ("ingest.root", "aapm", "ingest.root: no such folder or zip archive 'aapm'"),
     ],
 )
 def test_each_problem_is_one_line_with_its_key(

@@ -1,0 +1,129 @@
+"""Decompressing a CT frame in a process of its own, which is started when first needed and replaced when it dies.
+
+Between `iqagpt.data.dicom`, which finds the frame, and `iqagpt.data.decoding_process`, which does the work under limits.
+"""
+
+import atexit
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from iqagpt.data import decoding_process
+from iqagpt.data.decoding_process import JPEG, JPEG_2000, READY, REPLY, REQUEST, RLE
+
+__all__ = ["CODECS", "DecodingError", "decode_frame"]
+
+#: Codec by transfer syntax; lossless ones, and JPEG 2000 whose header says whether it lost anything.
+CODECS = {
+    "1.2.840.10008.1.2.4.57": JPEG,
+    "1.2.840.10008.1.2.4.70": JPEG,
+    "1.2.840.10008.1.2.4.80": JPEG,
+    "1.2.840.10008.1.2.4.90": JPEG_2000,
+    "1.2.840.10008.1.2.4.91": JPEG_2000,
+    "1.2.840.10008.1.2.5": RLE,
+}
+#: Wall time, far beyond the processor time a frame may take: for a machine that is busy otherwise.
+START_SECONDS, REPLY_SECONDS = 120.0, 60.0
+
+
+class DecodingError(ValueError):
+    """A frame cannot be decompressed; the message says why, without content of the file."""
+
+
+def decode_frame(syntax: str, frame: bytes, rows: int, columns: int) -> np.ndarray:
+    """Decompress one frame of one sample a pixel.
+
+    Parameters
+    ----------
+    syntax : str
+        Transfer syntax UID, one of `CODECS`.
+    frame : bytes
+    rows, columns : int
+        As the header states.
+
+    Returns
+    -------
+    ndarray, (rows, columns), uint16, read-only
+
+    Raises
+    ------
+    DecodingError
+        If the frame is damaged, of another size, or takes too much time or memory.
+    """
+    with _lock:
+        global _process
+        if _process is None or _process.owner != os.getpid():
+            _process = _Process()
+        try:
+            words = _process.decode(CODECS[syntax], frame, rows, columns)
+        except (OSError, EOFError) as error:
+            _process.close()
+            _process = None
+            raise DecodingError("the decoder gave up: damaged, or too costly to decode") from error
+    return np.frombuffer(words, "<u2").reshape(rows, columns)
+
+
+class _Process:
+    def __init__(self) -> None:
+        # -P: the script's own folder, whose modules have common names, must not be searched first.
+        command = [sys.executable, "-P", str(Path(decoding_process.__file__))]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self.owner = os.getpid()
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            bufsize=0,
+        )
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._child.stdout, selectors.EVENT_READ)
+        self._read(len(READY), START_SECONDS)
+
+    def decode(self, codec: int, frame: bytes, rows: int, columns: int) -> bytes:
+        request = memoryview(REQUEST.pack(codec, rows, columns, len(frame)) + frame)
+        while request:
+            request = request[self._child.stdin.write(request) :]
+        good, length = REPLY.unpack(self._read(REPLY.size, REPLY_SECONDS))
+        content = self._read(length, REPLY_SECONDS)
+        if not good:
+            raise DecodingError(f"the decoder refused ({content.decode()})")
+        if length != 2 * rows * columns:
+            raise DecodingError("the frame decodes to another size")
+        return content
+
+    def close(self) -> None:
+        self._selector.close()
+        self._child.kill()
+        self._child.wait()
+        self._child.stdin.close()
+        self._child.stdout.close()
+
+    def _read(self, count: int, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        content = bytearray()
+        while len(content) < count:
+            if not self._selector.select(deadline - time.monotonic()):
+                raise EOFError("no answer in time")
+            piece = os.read(self._child.stdout.fileno(), count - len(content))
+            if not piece:
+                raise EOFError("the decoder ended")
+            content += piece
+        return bytes(content)
+
+
+_lock = threading.Lock()
+_process: _Process | None = None
+
+
+@atexit.register
+def _close() -> None:
+    if _process is not None and _process.owner == os.getpid():
+        _process.close()
