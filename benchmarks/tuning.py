@@ -1,8 +1,8 @@
 """The same tuning effort for every method, on a phantom of another seed than the one that is reported.
 
 Command: ``python benchmarks/tuning.py --seed 31 --only train``. Makes the data of ``phantom.seed`` in a clone (or takes
-``--data``), fits every method with each setting of its grid, and prints accuracy on the held-out patients of that phantom. The choice
-goes into params.yaml by hand; the reported phantom is not looked at.
+``--data``), fits every method with each setting of its grid, and prints accuracy on the held-out patients of that phantom.
+The choice goes into params.yaml by hand; the reported phantom is not looked at.
 """
 
 import argparse
