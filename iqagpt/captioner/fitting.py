@@ -12,6 +12,7 @@ from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.checkpoints import Checkpoint
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss, Recipe, build_seeded, fit
 
@@ -27,9 +28,13 @@ class TrainParams(Recipe):
 
 
 def fit_captioner(
-    params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+    params: TrainParams,
+    images: ScoredImages,
+    tokenizer: CaptionTokenizer,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Captioner, pd.DataFrame]:
-    """Build and fit a captioner on the ``train`` images.
+    """Build and fit a captioner on the ``train`` images; see `iqagpt.training.fit` for `checkpoint`.
 
     Returns
     -------
@@ -49,6 +54,7 @@ def fit_captioner(
         val=images.subset("val"),
         recipe=params,
         device=device,
+        checkpoint=checkpoint,
     )
     return model, curve
 
