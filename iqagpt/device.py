@@ -25,7 +25,7 @@ def pick_device() -> torch.device:
     """
     name = os.environ.get(VARIABLE, "").strip()
     if not name:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(_of_this_process("cuda") if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(_of_this_process(name))
         if device.type not in ("cpu", "cuda"):
