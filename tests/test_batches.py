@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from iqagpt import batches
 from iqagpt.batches import Draw, in_batches, in_order, load_images, shuffled, turn
 from iqagpt.ct import apply_window
 from iqagpt.scored_images import open_scored_images
@@ -75,6 +76,14 @@ def test_fingerprint_follows_pixels_and_targets(images):
     assert images.fingerprint() == dataclasses.replace(images).fingerprint()
     assert images.fingerprint() != changed.fingerprint()
     assert images.fingerprint() != images.subset("train").fingerprint()
+
+
+def test_images_held_on_a_device_are_those_read_one_by_one(images):
+    """The path of a GPU, run on the CPU."""
+    draw = shuffled(len(images), 1, 0, augment=True)
+    (read,) = load_images(images, [draw], CPU)
+    held = batches._from_device(batches._to_device(images, CPU), draw, images.window_hu)
+    assert torch.equal(read, held)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
