@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from torch import distributed, nn
 
 from iqagpt.device import pick_device
 from iqagpt.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "IQAGPT_PROCESSES"
 
@@ -59,7 +62,7 @@ def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
 def process_group() -> Iterator[bool]:
     """Join the other processes, where there are any, for the length of a stage.
 
-    With ``IQAGPT_PROCESSES`` above 1 and no group to join, this process becomes ``torchrun`` and the stage starts anew.
+    With ``IQAGPT_PROCESSES`` above 1 and no group to join, this process is ``torchrun``: it starts the stage anew and ends with it.
 
     Yields
     ------
@@ -73,7 +76,7 @@ def process_group() -> Iterator[bool]:
     """
     wanted = _wanted()
     if "WORLD_SIZE" not in os.environ and wanted > 1:
-        _become_torchrun(wanted)
+        _run_under_torchrun(wanted)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield True
         return
@@ -83,6 +86,7 @@ def process_group() -> Iterator[bool]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     if rank():
         logging.disable(logging.INFO)
+    logger.info("%d processes share each batch", count())
     try:
         yield rank() == 0
     finally:
@@ -99,13 +103,18 @@ def _wanted() -> int:
     return int(text)
 
 
-def _become_torchrun(processes: int) -> None:
-    # Not a child process: whoever stops the stage then stops torchrun, which stops its processes.
+def _run_under_torchrun(processes: int) -> NoReturn:
+    # Imported here: nobody else needs it, and it takes a while.
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
     module = sys.modules["__main__"].__spec__.name
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", module]
-    threads = str(max(1, torch.get_num_threads() // processes))
-    os.environ.setdefault("OMP_NUM_THREADS", threads)
-    os.execv(sys.executable, [sys.executable, *launch, *sys.argv[1:]])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
+    try:
+        torchrun(["--standalone", f"--nproc-per-node={processes}", "-m", module, *sys.argv[1:]])
+    except ChildFailedError:
+        sys.exit(1)  # each process has said why
+    sys.exit(0)
 
 
 def share_batch_norm(model: nn.Module) -> None:

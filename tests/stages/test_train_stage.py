@@ -32,12 +32,14 @@ def start(scored_run, tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     inputs = [f"--{kind}={scored_run / kind}" for kind in ("variants", "captions", "split")]
 
-    def start(stage: str, folder: str, epochs: int = RECIPE["epochs"], **variables: str) -> subprocess.Popen:
+    def start(
+        stage: str, folder: str, epochs: int = RECIPE["epochs"], batch_size: int = 8, **variables: str
+    ) -> subprocess.Popen:
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         params = yaml.safe_load((tmp_path / "params.yaml").read_text())
         for section in (params["train"], params["baseline"]["vit_c"]):
-            section["epochs"] = epochs
+            section.update(epochs=epochs, batch_size=batch_size)
         (place / "params.yaml").write_text(yaml.safe_dump(params))
         name, *item = stage.split()
         command = [sys.executable, "-m", f"stages.{name}", *item, *inputs, "--output", "model", *STAGES[stage]]
@@ -82,5 +84,14 @@ def test_two_processes_write_one_artifact(start, tmp_path):
     stage = start("train", "two", epochs=2, IQAGPT_PROCESSES="2", OMP_NUM_THREADS="1")
     messages = stage.communicate()[1]
     assert stage.returncode == 0, messages
+    assert "2 processes share each batch" in messages
     assert messages.count("epoch 2 of 2") == 1
     assert {"model/weights.safetensors", "model/curve.csv", "metrics.json"} < set(outputs(tmp_path / "two"))
+
+
+def test_processes_without_an_image_each_are_refused_without_a_traceback(start):
+    stage = start("train", "many", epochs=1, batch_size=1, IQAGPT_PROCESSES="2", OMP_NUM_THREADS="1")
+    messages = stage.communicate()[1]
+    assert stage.returncode == 1
+    assert "train: error: IQAGPT_PROCESSES: 2 processes, but a batch has 1 images; use at most 1" in messages
+    assert "Traceback" not in messages
