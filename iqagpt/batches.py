@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.seeding import item_rng
 
@@ -84,9 +85,9 @@ def feeder(images: ScoredImages, device: torch.device) -> Callable[[Iterable[Dra
     logger.info("%d images of %.1f GB stay outside the GPU's memory", len(images), held / 1e9)
 
     def fetch(draw: Draw) -> torch.Tensor:
-        return torch.from_numpy(_turned(images, draw, np.int16)).pin_memory()
+        return move(_turned(images, draw, np.int16), device)
 
-    return lambda draws: (_window(b.to(device, non_blocking=True), images.window_hu) for b in _ahead(fetch, draws))
+    return lambda draws: (_window(batch, images.window_hu) for batch in _ahead(fetch, draws))
 
 
 def turn(images: torch.Tensor, turns: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
@@ -149,5 +150,5 @@ def _to_device(images: ScoredImages, device: torch.device) -> torch.Tensor:
 
 
 def _from_device(stored: torch.Tensor, draw: Draw, window_hu: tuple[float, float]) -> torch.Tensor:
-    indices, turns, flips = (torch.as_tensor(x, device=stored.device) for x in (draw.indices, draw.turns, draw.flips))
+    indices, turns, flips = (move(array, stored.device) for array in (draw.indices, draw.turns, draw.flips))
     return _window(turn(stored[indices], turns, flips), window_hu)

@@ -7,6 +7,7 @@ Used by every stage that fits or applies a network. The environment variable ``I
 import os
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -46,6 +47,12 @@ def _of_this_process(name: str) -> str:
     if name != "cuda":
         raise RuntimeError("one GPU for several processes")
     return f"cuda:{local}"
+
+
+def move(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Copy an array to a device without waiting for the work that a GPU still has to do."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
