@@ -11,6 +11,7 @@ from torch.nn import functional
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.criteria import CRITERIA, SCORES
+from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
@@ -45,7 +46,7 @@ def cross_entropy(images: ScoredImages, device: torch.device) -> Loss:
     classes = score_classes(images.table, NO_LESION).to(device) - 1
 
     def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        targets = classes[torch.as_tensor(indices, device=device)]
+        targets = classes[move(indices, device)]
         logits = model(batch)
         return torch.stack([functional.cross_entropy(logits[k], targets[:, i]) for i, k in enumerate(OUTPUTS)]).sum()
 

@@ -4,7 +4,6 @@ The captioner's image encoder, then four groups of two fully connected layers, o
 Shapes: images (B, 1, H, W) -> {criterion: (B, outputs)}.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +15,9 @@ from torch import nn
 from tqdm import tqdm
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
+from iqagpt.batches import in_batches, in_order, load_images
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
+from iqagpt.checkpoints import open_checkpoint
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
 from iqagpt.errors import ArtifactError
@@ -86,14 +87,18 @@ def fit_heads(
     """
     model = build_seeded(lambda: MultiHeadViT(params.encoder, params.hidden, images.image_size, outputs), params.seed)
     train, val = images.subset("train"), images.subset("val")
-    curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device())
+    checkpoint = open_checkpoint()
+    curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device(), checkpoint=checkpoint)
     save_weights(writer, model)
     writer.info["config"] = model.config
     writer.table("curve", curve)
     held_out = images.held_out()
-    batches = np.array_split(np.arange(len(held_out)), math.ceil(len(held_out) / params.batch_size))
-    bar = tqdm(batches, desc="scores", unit="batch", disable=None)
-    return _run(model, (held_out.batch(indices) for indices in bar))
+    draws = [in_order(len(held_out))[batch] for batch in in_batches(len(held_out), params.batch_size)]
+    found = _run(
+        model, tqdm(load_images(held_out, draws, pick_device()), "scores", len(draws), unit="batch", disable=None)
+    )
+    checkpoint.remove()
+    return found
 
 
 def load_heads(
@@ -136,7 +141,7 @@ def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _run(model: nn.Module, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+def _run(model: nn.Module, batches: Iterable[np.ndarray | torch.Tensor]) -> dict[str, np.ndarray]:
     device = next(model.parameters()).device
-    parts = [model(torch.from_numpy(batch).to(device)) for batch in batches]
+    parts = [model(torch.as_tensor(batch).to(device)) for batch in batches]
     return {key: torch.cat([part[key] for part in parts]).float().cpu().numpy() for key in KEYS}

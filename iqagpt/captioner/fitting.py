@@ -12,6 +12,8 @@ from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.checkpoints import Checkpoint
+from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss, Recipe, build_seeded, fit
 
@@ -27,9 +29,13 @@ class TrainParams(Recipe):
 
 
 def fit_captioner(
-    params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+    params: TrainParams,
+    images: ScoredImages,
+    tokenizer: CaptionTokenizer,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Captioner, pd.DataFrame]:
-    """Build and fit a captioner on the ``train`` images.
+    """Build and fit a captioner on the ``train`` images; see `iqagpt.training.fit` for `checkpoint`.
 
     Returns
     -------
@@ -49,6 +55,7 @@ def fit_captioner(
         val=images.subset("val"),
         recipe=params,
         device=device,
+        checkpoint=checkpoint,
     )
     return model, curve
 
@@ -58,7 +65,7 @@ def caption_loss(images: ScoredImages, tokenizer: CaptionTokenizer, device: torc
     ids = pad(tokenizer.encode(images.table["caption"].tolist()), tokenizer.pad_id).to(device)
 
     def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        tokens = ids[torch.as_tensor(indices, device=ids.device)]
+        tokens = ids[move(indices, ids.device)]
         logits = model(batch, tokens[:, :-1])
         targets = tokens[:, 1:].masked_fill(tokens[:, 1:] == tokenizer.pad_id, IGNORE)
         total = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORE, reduction="sum")

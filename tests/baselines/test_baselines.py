@@ -13,7 +13,7 @@ from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.scored_images import open_scored_images
 
 RECIPE = dict(
-    epochs=10, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
+    epochs=20, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="best", seed=1, encoder=EncoderParams("conv", 16, 32, 1, 2), hidden=16,
 )  # fmt: skip
 PARAMS = {
