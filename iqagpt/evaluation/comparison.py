@@ -17,8 +17,8 @@ from iqagpt.artifacts import open_artifact
 from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation.captions import score_captions
-from iqagpt.evaluation.scores import accuracy, accuracy_by_variant, correlations, unparsed_rate
 from iqagpt.predictions import expected_scores, labels, read_predictions
+from iqagpt.score_metrics import accuracy, accuracy_by_variant, correlations, unparsed_rate
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,6 @@
-"""Accuracy, PLCC and SROCC of predicted scores against the reader's (paper 2.5, Tables 2 to 4).
+"""Accuracy, PLCC and SROCC of scores against a reader's (paper 2.5, Tables 2 to 4).
+
+Used for predictions and for the ceiling of a reader alike.
 
 Truth and predictions are tables with rows in the same order. Higher is better for every number here, though a score
 itself runs from 1 (best) to 4 (worst).

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from iqagpt.criteria import ALWAYS_SCORED, KEYS
-from iqagpt.evaluation.scores import accuracy, accuracy_by_variant, correlations, unparsed_rate
+from iqagpt.score_metrics import accuracy, accuracy_by_variant, correlations, unparsed_rate
 
 TRUTH = pd.DataFrame(
     {
