@@ -21,7 +21,7 @@ REPLICATES = 2000
 FEW = 6
 #: Part of the replicates in which a coefficient must be defined.
 _DEFINED = 0.9
-#: Replicates times patients drawn at a time: 32 MiB.
+#: Replicates times sums drawn at a time: 32 MiB.
 _BLOCK = 4_000_000
 
 
@@ -69,7 +69,7 @@ def _replicates(coefficients: list[Coefficient], rng: np.random.Generator, repli
     sums = np.concatenate([found.sums for found in coefficients], axis=1)
     edges = np.cumsum([found.sums.shape[1] for found in coefficients])[:-1]
     values: list[list[np.ndarray]] = [[] for _ in coefficients]
-    step = max(1, _BLOCK // patients)
+    step = max(1, _BLOCK // max(sums.shape))
     for start in range(0, replicates, step):
         size = min(step, replicates - start)
         weights = rng.multinomial(patients, np.full(patients, 1 / patients), size=size).astype(float)

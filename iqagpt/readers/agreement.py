@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS, NO_LESION, SCORES
-from iqagpt.evaluation.scores import accuracy, correlations
+from iqagpt.score_metrics import accuracy, correlations
 
 
 def describe_scores(scores: pd.DataFrame) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def ceiling(noise_free: pd.DataFrame, scores: pd.DataFrame) -> dict[str, dict[st
     Returns
     -------
     dict
-        ``accuracy``, ``plcc`` and ``srocc`` as `iqagpt.evaluation.scores` defines them; undefined ones are left out.
+        ``accuracy``, ``plcc`` and ``srocc`` as `iqagpt.score_metrics` defines them; undefined ones are left out.
     """
     noise_free = noise_free.assign(unparsed="")
     found = {"accuracy": accuracy(scores, noise_free), **correlations(scores, noise_free)}

@@ -4,7 +4,6 @@ A function and a folder of images are named in params; no code is changed. The s
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from workspace import REPOSITORY, read_yaml
 
 from iqagpt.artifacts import create_artifact, open_artifact, read_table
 from iqagpt.evaluation import comparison
-from iqagpt.evaluation.captions import METRICS, Corpus
 from stages import baseline, caption, denoise, denoisers, evaluate, predict, read, train
+from tests.evaluation.prediction_tables import count_equal
 
 SIDE = 64
 EIGHT = ["ndct", "ldct", *(f"map_nn_d{level}" for level in range(1, 6)), "red_cnn"]
@@ -75,12 +74,6 @@ def write_slices(root: Path) -> None:
         np.save(root / f"images/elsewhere/{name}.npy", ndimage.uniform_filter(ldct.astype(np.float32), 3))
 
 
-def share_equal(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, float]]:
-    """Stand in for the text metrics, which need Java; they know nothing of variants."""
-    shares = {name: float(np.mean([a == b for a, b in zip(*sides, strict=True)])) for name, sides in corpora.items()}
-    return {name: dict.fromkeys(METRICS, share) for name, share in shares.items()}
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which everything has run."""
@@ -92,7 +85,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IQAGPT_DEVICE", "cpu")
         patch.chdir(REPOSITORY)
-        patch.setattr(comparison, "score_captions", share_equal)
+        patch.setattr(comparison, "count_captions", count_equal)
         for name in ("map_nn", "red_cnn"):
             run(denoisers.app, root, name, lesions="lesions", split="split", output=f"denoisers/{name}")
         run(denoise.app, root, lesions="lesions", denoisers="denoisers", output="variants", metrics="denoise.json")
@@ -105,7 +98,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("majority", "majority_by_variant"):
             table = f"predictions/{name}.csv"
             run(baseline.app, root, name, **inputs, output=f"baseline/{name}", predictions=table)
-        inputs = {"predictions": "predictions", "captions": "captions", "split": "split"}
+        inputs |= {"predictions": "predictions"}
         run(evaluate.app, root, **inputs, output="results", metrics="evaluate.json", by_variant="by_variant.json")
     torch.set_num_threads(threads)
     return root
