@@ -64,7 +64,11 @@ def write_slices(root: Path) -> None:
             noise = noise_hu * rng.standard_normal(shape)
             writer.array(name, shape, np.int16)[:] = scene - 40 * mask.astype(float) + noise
         table = {"slice_id": ids, "patient_id": [name[:4] for name in ids], "row": range(len(ids))}
-        writer.manifest(pd.DataFrame(table | {"has_lesion": [0, 1] * 3, "pixel_spacing_mm": 0.7}))
+        writer.manifest(
+            pd.DataFrame(
+                table | {"has_lesion": [0, 1] * 3, "lesion_contrast_hu": [None, -40.0] * 3, "pixel_spacing_mm": 0.7}
+            )
+        )
         writer.info["window_hu"] = [-160.0, 240.0]
     parts = ["train", "train", "val", "val", "test", "test"]
     with create_artifact(root / "split", "split") as writer:
@@ -94,7 +98,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs = {"variants": "variants", "captions": "captions", "split": "split"}
         run(train.app, root, **inputs, output="iqagpt", metrics="train.json")
         asked = {"variants": "variants", "split": "split", "output": "predictions/iqagpt.csv"}
-        run(predict.app, root, model="iqagpt", **asked)
+        run(predict.app, root, model="iqagpt", metrics="predict.json", **asked)
         for name in ("majority", "majority_by_variant"):
             table = f"predictions/{name}.csv"
             run(baseline.app, root, name, **inputs, output=f"baseline/{name}", predictions=table)
