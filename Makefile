@@ -51,7 +51,7 @@ ifneq ($(PRESET),)
 	@echo '==> Copying presets/$(PRESET).yaml to params.yaml'
 	@cp presets/$(PRESET).yaml params.yaml
 endif
-	@iqagpt validate
+	@iqagpt check
 	@echo '==> Running the pipeline (dvc repro); stages whose inputs are unchanged are skipped'
 	@dvc repro
 	@echo

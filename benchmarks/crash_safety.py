@@ -1,7 +1,8 @@
 """Signals in every stage at random times; the next ``dvc repro`` must end in the hashes of an undisturbed run.
 
 Command: ``python benchmarks/crash_safety.py --kill 3 --interrupt 1 --terminate 1``. Works on a clone of the last commit with
-presets/smoke.yaml. In a round each stage is hit once, at a random moment of its run, then the pipeline runs to its end.
+presets/smoke.yaml. In a round each stage is hit once, at a random moment of its run, then the pipeline runs to its end. After
+that a full disk, a read-only folder (both need the right to mount) and two runs at once: one clear error, then the same end.
 """
 
 import argparse
@@ -56,6 +57,8 @@ def start(root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["dvc", "repro"], cwd=root, env=environment, text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # A shell starts background jobs deaf to SIGINT, which they would hand on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
@@ -102,6 +105,55 @@ def disturb(root: Path, lengths: dict[str, float], number: int, expected: dict[s
     return sent
 
 
+def fails_clearly(root: Path, what: str) -> None:
+    """Run the pipeline, which must fail with a message and without a traceback."""
+    _, output, code = run(root)
+    if code == 0 or "Traceback" in output:
+        sys.exit(f"{what}: expected one clear error, got exit code {code}:\n{output[-3000:]}")
+    errors = [line for line in output.splitlines() if "error" in line.lower()]
+    print(f"  {what}: {errors[0][:160] if errors else output.splitlines()[-1]}", flush=True)
+
+
+def ends_as(root: Path, expected: dict[str, str], what: str) -> None:
+    """Run the pipeline to its end, which must be that of an undisturbed run."""
+    _, output, code = run(root)
+    if code != 0:
+        sys.exit(f"{what}: dvc repro did not recover:\n{output[-3000:]}")
+    found = state(root)
+    different = sorted(name for name in found | expected if found.get(name) != expected.get(name))
+    if different:
+        sys.exit(f"{what}: differs from an undisturbed run: {different[:10]}")
+
+
+def mounted_over(root: Path, folder: str, options: str, what: str, expected: dict[str, str]) -> None:
+    """Put a small or read-only file system in the place of a folder, run, take it away, run again."""
+    forget(root)
+    place = root / folder
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        print(f"  {what}: not tried, no right to mount", flush=True)
+        return
+    try:
+        fails_clearly(root, what)
+    finally:
+        subprocess.run(["umount", place], check=True)
+    ends_as(root, expected, what)
+
+
+def at_once(root: Path, expected: dict[str, str]) -> None:
+    """Start the pipeline twice: one run works, the other is told to wait, nothing is lost."""
+    forget(root)
+    first = start(root)
+    time.sleep(5)
+    fails_clearly(root, "two runs at once")
+    first.communicate()
+    if first.returncode != 0:
+        sys.exit("two runs at once: the first one failed")
+    ends_as(root, expected, "two runs at once")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, rounds in (("kill", 3), ("interrupt", 1), ("terminate", 1)):
@@ -119,6 +171,11 @@ def main() -> None:
         for name, number in SIGNALS.items():
             sent = sum(disturb(root, lengths, number, expected, rng) for _ in range(getattr(arguments, name)))
             print(f"{number.name:8} {sent:3} sent, one in each stage and round; every end equals the undisturbed run")
+
+        mounted_over(root, "data", "size=1m", "full disk", expected)
+        mounted_over(root, "models", "size=200k", "full disk for models", expected)
+        mounted_over(root, "predictions", "ro", "read-only folder", expected)
+        at_once(root, expected)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,17 @@ class ArtifactWriter:
         self.info: dict[str, Any] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return a memory-mapped array to fill; stored as ``<name>.npy``."""
-        return np.lib.format.open_memmap(self.path / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        """Return a memory-mapped array to fill; stored as ``<name>.npy``.
+
+        Raises
+        ------
+        OSError
+            If the disk has no room for it.
+        """
+        file = self.path / f"{name}.npy"
+        array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+        _reserve(file)
+        return array
 
     def manifest(self, table: pd.DataFrame) -> None:
         """Write ``manifest.csv``, one row per item."""
@@ -161,10 +170,7 @@ def open_artifact(path: str | Path, kind: str) -> Artifact:
     file = folder / "artifact.json"
     if not file.is_file():
         raise ArtifactError(f"{folder}: no '{kind}' artifact here (artifact.json is missing); run dvc repro")
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{file}: not valid JSON ({error}); delete the folder and run dvc repro") from error
+    info = read_json(file)
     if info.get("kind") != kind:
         raise ArtifactError(f"{folder}: expected a '{kind}' artifact, found '{info.get('kind')}'")
     if info.get("schema_version") != SCHEMA_VERSION:
@@ -172,6 +178,25 @@ def open_artifact(path: str | Path, kind: str) -> Artifact:
             f"{folder}: schema version {info.get('schema_version')}, expected {SCHEMA_VERSION}; run dvc repro"
         )
     return Artifact(folder, info)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read an object that `ArtifactWriter.json` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing or no JSON object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+    except OSError as error:
+        raise ArtifactError(f"{file}: cannot be read ({error.strerror}); run dvc repro") from error
+    except ValueError as error:
+        raise ArtifactError(f"{file}: not valid JSON ({error}); delete the folder and run dvc repro") from error
+    return content
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -252,6 +277,17 @@ def _round(node: Any, where: str) -> Any:
             raise ValueError(f"{where} is {node}; leave undefined metrics out")
         return round(node, 6)
     return node
+
+
+def _reserve(file: Path) -> None:
+    """Give a sparse file its blocks: on a full disk, writing into the map of a sparse file would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with file.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from iqagpt.errors import InputError
-from iqagpt.validation import find_problems
+from iqagpt.params_check import find_problems
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -14,6 +14,7 @@ _PLACES = {
     "results/tables.md": "Tables 1 to 4 beside the paper",
     "results": "the same tables as CSV, and scores for dvc plots",
     "metrics": "all metrics as JSON (dvc metrics show)",
+    "data/scores": "readers' scores, their agreement, their distribution by image quality (Fig. 2)",
     "predictions": "captions and scores of every method",
     "reports/reports.md": "a report for every test image",
 }
@@ -25,7 +26,7 @@ def main() -> None:
 
 
 @app.command()
-def validate(
+def check(
     params: Annotated[Path, typer.Argument(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Check every section of a parameter file, and that the files it names exist; one line per problem."""
@@ -114,6 +115,116 @@ def dose(
         typer.echo(line, err=True)
     typer.echo(report.summary(output))
     raise typer.Exit(3 if report.skipped else 0)
+
+
+@app.command()
+def agreement(
+    table: Annotated[Path, typer.Argument(help="CSV with one row per score, or one column per criterion.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write as well.")] = None,
+    criteria: Annotated[str, typer.Option(help="Criteria to compare, separated by commas; default: all.")] = "",
+    cluster: Annotated[
+        str | None, typer.Option(help="Column of what is resampled; default patient_id, else slice_id, else the image.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=200, max=100_000, help="Of the bootstrap.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+) -> None:
+    """Compare readers: raw agreement, weighted kappa, Krippendorff's alpha and ICC, with 95 % intervals."""
+    from iqagpt.agreement.long_table import read_ratings
+    from iqagpt.agreement.summary import PATIENT, agreement_table, describe_table
+    from iqagpt.artifacts import write_table
+    from iqagpt.errors import UserError
+
+    try:
+        wanted = [name.strip() for name in criteria.split(",") if name.strip()]
+        readings, clusters = read_ratings(table, criteria=wanted, cluster=cluster)
+        found = agreement_table(readings, seed=seed, replicates=replicates)
+        if output is not None:
+            write_table(output, found)
+    except (UserError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    typer.echo(describe_table(found, clusters))
+    if cluster is None and clusters != PATIENT:
+        typer.echo(f"No column {PATIENT}: images of one patient count as independent; intervals too narrow.", err=True)
+
+
+@app.command()
+def validate(
+    source: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder with images and scores, or a study.yaml.")],
+    model: Annotated[Path, typer.Option(help="Folder of a model: models/iqagpt or models/baseline/NAME.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="HU of black and of white in PNG and TIFF.", metavar="LOWER UPPER"),
+    ] = None,
+    higher_is_worse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CRITERION=EXPRESSION", help="Ours from their columns, e.g. 'noise=abs(noise_reduction-7)'."
+        ),
+    ] = None,
+    higher_is_better: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CRITERION=EXPRESSION", help="The same where their scale rises with quality."),
+    ] = None,
+    scores: Annotated[str, typer.Option(help="Table of scores within STUDY: .csv, .tsv or .json.")] = "",
+    image_column: Annotated[str, typer.Option(help="Column that names the image.")] = "",
+    reader_column: Annotated[str, typer.Option(help="Column that names the reader.")] = "",
+    set_column: Annotated[str, typer.Option(help="Column of images that belong together, e.g. the patient.")] = "",
+    draws: Annotated[int, typer.Option(help="Bootstrap draws of sets.", min=2000)] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the draws.", min=0)] = 0,
+    force: Annotated[bool, typer.Option(help="Replace an output folder that holds a validation.")] = False,
+) -> None:
+    """Set a model beside the readers of any reader study. Not for diagnosis.
+
+    Table, JSON, predictions and a scatter plot go to the output folder, the table to stdout.
+
+    Exit status: 0 done, 1 the study or model cannot be used, 2 usage.
+    """
+    from iqagpt.errors import UserError
+    from iqagpt.models import open_model
+    from iqagpt.study.description import describe_study
+    from iqagpt.study.report import check_output, render, write_validation
+    from iqagpt.study.study import load_study
+    from iqagpt.study.validation import validate as compare
+
+    try:
+        given = {
+            "window_hu": window,
+            "higher_is_worse": _assignments(higher_is_worse, "higher-is-worse"),
+            "higher_is_better": _assignments(higher_is_better, "higher-is-better"),
+            "scores": scores,
+            "columns": {
+                role: name
+                for role, name in {"image": image_column, "reader": reader_column, "set": set_column}.items()
+                if name
+            },
+        }
+        check_output(output, force=force)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        study = load_study(describe_study(source, given))
+        result = compare(study, open_model(model), draws=draws, seed=seed)
+        write_validation(result, output)
+    except (UserError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(render(result), nl=False)
+
+
+def _assignments(texts: list[str] | None, option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, expression = text.partition("=")
+        if not equals or not expression.strip():
+            raise ValueError(f"--{option}: expected CRITERION=EXPRESSION, got {text!r}")
+        if name.strip() in found:
+            raise ValueError(f"--{option}: {name.strip()} is given twice")
+        found[name.strip()] = expression
+    return found
 
 
 def _auto(text: str, name: str) -> float | None:

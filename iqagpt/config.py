@@ -23,6 +23,21 @@ T = TypeVar("T")
 NO_FILE = Path("presets/none.txt")
 
 
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, of which PyYAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    "while reading a section", node.start_mark, f"key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def load_section(params_file: str | Path, section: str, cls: type[T]) -> T:
     """Read one section of a params file into its dataclass.
 
@@ -73,7 +88,7 @@ def read_params(params_file: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ParamsError(f"{path}: no such params file; run from the repository's root or pass --params")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

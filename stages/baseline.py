@@ -34,6 +34,7 @@ def main(
     images = open_scored_images(variants, split, captions)
     with create_artifact(output, "baseline") as writer:
         scores = module.fit_predict(section, images, writer)
+        writer.info.update(name=name, window_hu=list(images.window_hu))
     write_table(predictions, prediction_table(images.held_out(), scores, name))
 
 

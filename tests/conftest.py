@@ -35,7 +35,7 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 lesion = {"has_lesion": k, "lesion_contrast_hu": -40.0 if k else None}
                 rows.append({**image, "row": row, "pixel_spacing_mm": 0.7, **lesion})
                 given = dict.fromkeys(KEYS, score) | {"lesion_conspicuity": score if k else None}
-                scores.append({**image, "reader": "r1", "score_source": "simulated", **given})
+                scores.append({**image, "reader": "r1", "score_source": "simulated", "consensus": 1, **given})
         writer.manifest(pd.DataFrame(rows))
         writer.info.update(window_hu=[-160.0, 240.0], variants=list(LEVELS))
     with create_artifact(root / "captions", "captions") as writer:

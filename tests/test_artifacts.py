@@ -1,5 +1,6 @@
 """Artifacts: complete or not at all, byte-equal for equal content, and typed when read."""
 
+import errno
 import json
 import os
 import signal
@@ -228,3 +229,19 @@ def test_undefined_metrics_are_refused_and_the_file_kept(tmp_path: Path, bad: ob
 
 def test_yaml_keeps_order_and_blocks() -> None:
     assert dump_yaml({"b": [1.5, "N/A"], "a": {"on": True}}) == "b:\n- 1.5\n- N/A\na:\n  'on': true\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
+def test_an_array_that_does_not_fit_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing into the memory map of a sparse file on a full disk would end in SIGBUS."""
+
+    def full(descriptor: int, begin: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with (
+        pytest.raises(OSError, match=r"No space left on device: .*ndct\.npy"),
+        create_artifact(tmp_path / "a", "pairs") as w,
+    ):
+        w.array("ndct", (2, 2), np.int16)
+    assert not (tmp_path / "a").exists()

@@ -231,3 +231,9 @@ def test_given_file_knows_the_committed_none_file() -> None:
     assert given_file("./presets/none.txt") is None
     assert given_file("weights/red_cnn.safetensors") == Path("weights/red_cnn.safetensors")
     assert (Path(__file__).resolve().parents[1] / NO_FILE).is_file()
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train:\n  lr: 1.0\n  lr: 2.0\n", encoding="utf-8")
+    with pytest.raises(ParamsError, match=r"key 'lr' is given twice.*line 3"):
+        read_params(tmp_path / "params.yaml")

@@ -1,13 +1,16 @@
 """The commonest training score of each criterion for every image: what a result must beat to mean anything."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from iqagpt.artifacts import ArtifactWriter
+from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
 from iqagpt.baselines.commonest import commonest_scores
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
+from iqagpt.scorers import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +23,13 @@ def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) ->
     scores = commonest_scores(images.subset("train").table)
     writer.json("scores", scores)
     return pd.DataFrame([scores] * len(images.held_out()), columns=list(KEYS))
+
+
+def load_scorer(artifact: Artifact) -> Scorer:
+    """Load what `fit_predict` wrote; see `iqagpt.scorers`."""
+    scores = read_json(artifact.path / "scores.json")
+
+    def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
+        return pd.DataFrame([scores] * len(images_hu), columns=list(KEYS)).astype("Float64")
+
+    return Scorer(score, tuple(artifact.info["window_hu"]), None, "whole scores")

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from iqagpt.artifacts import ArtifactWriter
-from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, score_classes
+from iqagpt.artifacts import Artifact, ArtifactWriter
+from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.criteria import CRITERIA, SCORES
 from iqagpt.scored_images import ScoredImages
+from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
 
 #: Class numbers 0..3 are scores 1..4; lesion conspicuity has a fifth class for "no lesion".
@@ -26,7 +27,15 @@ class Params(HeadsParams):
 
 def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    logits = fit_heads(params, images, OUTPUTS, cross_entropy, writer)
+    return _scores(fit_heads(params, images, OUTPUTS, cross_entropy, writer))
+
+
+def load_scorer(artifact: Artifact) -> Scorer:
+    """Load what `fit_predict` wrote; see `iqagpt.scorers`."""
+    return load_heads(artifact, OUTPUTS, _scores, "whole scores")
+
+
+def _scores(logits: dict[str, np.ndarray]) -> pd.DataFrame:
     scores = pd.DataFrame({key: 1.0 + np.argmax(values, axis=1) for key, values in logits.items()})
     return scores.mask(scores == NO_LESION)
 

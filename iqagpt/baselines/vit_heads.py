@@ -5,7 +5,9 @@ Shapes: images (B, 1, H, W) -> {criterion: (B, outputs)}.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +15,18 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from iqagpt.artifacts import ArtifactWriter
+from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
+from iqagpt.errors import ArtifactError
 from iqagpt.scored_images import ScoredImages
+from iqagpt.scorers import Scorer, window_batches
 from iqagpt.training import LossFactory, Recipe, build_seeded, fit
-from iqagpt.weights import save_weights
+from iqagpt.weights import load_weights, save_weights
+
+#: Images from outside in one batch.
+SCORED_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +53,13 @@ class HeadsParams(Recipe):
 class MultiHeadViT(nn.Module):
     """Image encoder with one two-layer head per criterion on its CLS token."""
 
-    def __init__(self, params: HeadsParams, image_size: int, outputs: dict[str, int]) -> None:
+    def __init__(self, encoder: EncoderParams, hidden: int, image_size: int, outputs: dict[str, int]) -> None:
         super().__init__()
-        self.image_encoder = build_image_encoder(params.encoder, image_size)
+        self.config: dict[str, Any] = {"encoder": asdict(encoder), "hidden": hidden, "image_size": image_size}
+        self.image_encoder = build_image_encoder(encoder, image_size)
         self.heads = nn.ModuleDict(
             {
-                key: nn.Sequential(
-                    nn.Linear(params.encoder.width, params.hidden), nn.ReLU(), nn.Linear(params.hidden, size)
-                )
+                key: nn.Sequential(nn.Linear(encoder.width, hidden), nn.ReLU(), nn.Linear(hidden, size))
                 for key, size in outputs.items()
             }
         )
@@ -78,12 +84,50 @@ def fit_heads(
     dict
         (N, size), float32, per criterion.
     """
-    model = build_seeded(lambda: MultiHeadViT(params, images.image_size, outputs), params.seed)
+    model = build_seeded(lambda: MultiHeadViT(params.encoder, params.hidden, images.image_size, outputs), params.seed)
     train, val = images.subset("train"), images.subset("val")
     curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device())
     save_weights(writer, model)
+    writer.info["config"] = model.config
     writer.table("curve", curve)
-    return _run(model, images.held_out(), params.batch_size)
+    held_out = images.held_out()
+    batches = np.array_split(np.arange(len(held_out)), math.ceil(len(held_out) / params.batch_size))
+    bar = tqdm(batches, desc="scores", unit="batch", disable=None)
+    return _run(model, (held_out.batch(indices) for indices in bar))
+
+
+def load_heads(
+    artifact: Artifact, outputs: dict[str, int], to_scores: Callable[[dict[str, np.ndarray]], pd.DataFrame], scale: str
+) -> Scorer:
+    """Load a model that `fit_heads` stored.
+
+    Parameters
+    ----------
+    artifact : Artifact
+    outputs : dict
+        As for `fit_heads`.
+    to_scores : callable
+        Raw outputs (N, size) by criterion to the table of scores.
+    scale : str
+        See `Scorer`.
+
+    Raises
+    ------
+    ArtifactError
+        If files are missing, or the weights are not those the configuration was written for.
+    """
+    config = artifact.info.get("config")
+    if config is None:
+        raise ArtifactError(f"{artifact.path}: no configuration in artifact.json (an older version's); run dvc repro")
+    model = MultiHeadViT(EncoderParams(**config["encoder"]), config["hidden"], config["image_size"], outputs)
+    load_weights(artifact, model)
+    model.to(pick_device()).eval()
+    window_hu = tuple(artifact.info["window_hu"])
+
+    def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
+        return to_scores(_run(model, window_batches(images_hu, window_hu, SCORED_TOGETHER)))
+
+    return Scorer(score, window_hu, config["image_size"], scale)
 
 
 def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:
@@ -92,10 +136,7 @@ def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _run(model: nn.Module, images: ScoredImages, batch_size: int) -> dict[str, np.ndarray]:
+def _run(model: nn.Module, batches: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     device = next(model.parameters()).device
-    parts = []
-    batches = np.array_split(np.arange(len(images)), math.ceil(len(images) / batch_size))
-    for indices in tqdm(batches, desc="scores", unit="batch", disable=None):
-        parts.append(model(torch.from_numpy(images.batch(indices)).to(device)))
+    parts = [model(torch.from_numpy(batch).to(device)) for batch in batches]
     return {key: torch.cat([part[key] for part in parts]).float().cpu().numpy() for key in KEYS}

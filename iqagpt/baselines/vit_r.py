@@ -12,15 +12,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from iqagpt.artifacts import ArtifactWriter
-from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, score_classes
+from iqagpt.artifacts import Artifact, ArtifactWriter
+from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.criteria import BEST, KEYS, SCORES, WORST
 from iqagpt.scored_images import ScoredImages
+from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
 
 NO_LESION = len(SCORES) + 1
 #: Heads predict the distance from here, so that an untrained model starts in the middle of the scale.
 MIDDLE = (BEST + WORST) / 2
+OUTPUTS = dict.fromkeys(KEYS, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,15 @@ class Params(HeadsParams):
 
 def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    outputs = fit_heads(params, images, dict.fromkeys(KEYS, 1), squared_error, writer)
+    return _scores(fit_heads(params, images, OUTPUTS, squared_error, writer))
+
+
+def load_scorer(artifact: Artifact) -> Scorer:
+    """Load what `fit_predict` wrote; see `iqagpt.scorers`."""
+    return load_heads(artifact, OUTPUTS, _scores, "fractional scores")
+
+
+def _scores(outputs: dict[str, np.ndarray]) -> pd.DataFrame:
     scores = pd.DataFrame({key: MIDDLE + values[:, 0].astype(float) for key, values in outputs.items()})
     absent = scores["lesion_conspicuity"] > NO_LESION - 0.5
     return scores.assign(lesion_conspicuity=scores["lesion_conspicuity"].mask(absent))

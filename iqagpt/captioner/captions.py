@@ -5,6 +5,8 @@ import pandas as pd
 from iqagpt.criteria import KEYS, scores_to_caption
 from iqagpt.errors import ArtifactError
 
+#: Marks the row of each image that is learned; other rows are single readers'.
+_LEARNED = "consensus"
 COLUMNS = ("image_id", "slice_id", "patient_id", "variant", "score_source", *KEYS)
 
 
@@ -14,7 +16,8 @@ def caption_scores(scores: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     scores : DataFrame
-        One row per image, columns `COLUMNS`; lesion conspicuity missing where there is no lesion.
+        The manifest of ``data/scores``: columns `COLUMNS` and ``consensus``, 1 in one row of each image; lesion
+        conspicuity missing where there is no lesion.
 
     Returns
     -------
@@ -24,12 +27,15 @@ def caption_scores(scores: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ArtifactError
-        If an image is scored twice, or a score is missing or outside its scale.
+        If an image has not exactly one row of the consensus, or a score is missing or outside its scale.
     """
-    table = scores[list(COLUMNS)].copy()
-    twice = table.loc[table["image_id"].duplicated(), "image_id"]
-    if len(twice):
-        raise ArtifactError(f"scores: image '{twice.iloc[0]}' has more than one row; captions need one reader's scores")
+    counts = scores.groupby("image_id", sort=False)[_LEARNED].sum()
+    wrong = counts[counts != 1]
+    if len(wrong):
+        raise ArtifactError(
+            f"scores: image '{wrong.index[0]}' has {wrong.iloc[0]} rows of the consensus; captions need one; run dvc repro read"
+        )
+    table = scores.loc[scores[_LEARNED] == 1, list(COLUMNS)].reset_index(drop=True)
     captions = []
     for row in table.to_dict("records"):
         try:

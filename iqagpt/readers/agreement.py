@@ -1,14 +1,16 @@
-"""How scores are spread, and how far a reading can be predicted at all.
+"""How scores are spread, how far readers agree, and how far a reading can be predicted at all.
 
-The ceiling compares the simulated reader without variability with the same reader with it: no method that sees only the
-image can be expected to do better.
+The ceiling compares the simulated readers without the deviations of single readings with the same readers with them:
+no method that sees only the image can be expected to do better.
 """
 
 from typing import Any
 
 import pandas as pd
 
-from iqagpt.criteria import CRITERIA, KEYS, NO_LESION, SCORES
+from iqagpt.agreement.summary import READING_COLUMNS, agreement_table
+from iqagpt.criteria import ALWAYS_SCORED, CRITERIA, KEYS, NO_LESION, SCORES
+from iqagpt.readers.consensus import own_readings
 from iqagpt.score_metrics import accuracy, correlations
 
 
@@ -18,7 +20,7 @@ def describe_scores(scores: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     scores : DataFrame
-        The manifest of ``data/scores``.
+        Scores of images, one row each, as in ``data/scores``.
 
     Returns
     -------
@@ -52,6 +54,32 @@ def ceiling(noise_free: pd.DataFrame, scores: pd.DataFrame) -> dict[str, dict[st
     noise_free = noise_free.assign(unparsed="")
     found = {"accuracy": accuracy(scores, noise_free), **correlations(scores, noise_free)}
     return {name: values for name, values in found.items() if values}
+
+
+def reader_agreement(scores: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
+    """Compute the agreement of the readers of ``data/scores``, with intervals that resample patients.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        The manifest of ``data/scores``; the median's rows do not count.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame or None
+        From `iqagpt.agreement.summary.agreement_table`; None for a single reader.
+    """
+    own = own_readings(scores).rename(columns={"image_id": "item", "patient_id": "cluster"})
+    if own["reader"].nunique() < 2:
+        return None
+    keys = ["item", "cluster", "reader", "score_source"]
+    readings = own.melt(keys, list(KEYS), var_name="criterion", value_name="score")
+    # Simulated readers are told where the lesions are: that they agree there is no finding.
+    could_be_absent = ~readings["criterion"].isin(ALWAYS_SCORED) & (readings["score_source"] != "simulated")
+    readings["absent"] = readings["score"].isna() & could_be_absent
+    return agreement_table(readings[list(READING_COLUMNS)], seed=seed)
 
 
 def _distribution(scores: pd.Series) -> dict[str, float]:

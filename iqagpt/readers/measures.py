@@ -1,9 +1,10 @@
 """What a reader sees in an image, measured against the NDCT of the same slice.
 
-Noise left and texture smoothed away, edges kept, contrast and sharpness of small vessels, contrast-to-noise and margin
-of the lesion. The simulated reader turns these into scores. Everything is measured inside the displayed window, because
-nothing outside it is visible, and on scales in mm, so that pixel size does not matter. Places (flat tissue, edges,
-vessels) come from the NDCT and are the same for all qualities of a slice. Not stated in the paper; our choice.
+Noise left and texture smoothed away, likeness of fine detail, edges kept, contrast and sharpness of small vessels,
+contrast-to-noise and margin of the lesion. The simulated reader turns these into scores. Everything is measured inside
+the displayed window, because nothing outside it is visible, and on scales in mm, so that pixel size does not matter.
+Places (flat and structured tissue, edges, vessels) come from the NDCT and are the same for all qualities of a slice.
+Not stated in the paper; our choice.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from iqagpt.data.tissue import body, disc, flat_tissue, smooth, soft_tissue
 NOISE_BAND_MM = (1.05, 2.1)
 #: The same for small vessels, 1 to 4 mm wide.
 VESSEL_BAND_MM = (0.6, 2.0)
+#: Fine grain and fine detail (0.5 and 1 pixel).
+FINE_BAND_MM = (0.37, 0.74)
+#: Part of the soft tissue, that with the lowest gradient, which holds no structure.
+FLAT_SHARE = 0.6
 #: Blur before gradients are taken; lets pixel noise pass as little as a sharp edge allows.
 EDGE_SCALE_MM = 0.6
 #: Depth below the skin where ribs, skin and muscle would be taken for vessels.
@@ -34,10 +39,15 @@ class Measures:
     noise_hu : float
         SD in flat tissue within `NOISE_BAND_MM`.
     noise_ratio : float
-        Natural logarithm of that SD over the NDCT's: above 0 noise is left, below 0 texture is smoothed away.
+        Natural logarithm of that SD over the NDCT's: above 0 noise is left.
+    texture_ratio : float
+        The same, mean of that band and `FINE_BAND_MM`: below 0 texture is smoothed away. Denoisers take the fine grain first.
     edge_gain, vessel_contrast, vessel_sharpness : float
         Part of the NDCT's gradient at organ edges, of its contrast in small vessels, and of its gradient around them
         that the image shows; 1: all.
+    likeness : float
+        Correlation with the NDCT within `FINE_BAND_MM` in structured soft tissue: 1 if all fine detail there is the
+        NDCT's, whatever its strength; lower with noise, invented texture and detail lost.
     lesion_cnr : float or None
         Contrast of the lesion over the SD around it, as smoothed by the eye; None without lesion.
     lesion_margin : float or None
@@ -48,9 +58,11 @@ class Measures:
 
     noise_hu: float
     noise_ratio: float
+    texture_ratio: float
     edge_gain: float
     vessel_contrast: float
     vessel_sharpness: float
+    likeness: float = 1.0
     lesion_cnr: float | None = None
     lesion_margin: float | None = None
     lesion_diameter_mm: float | None = None
@@ -95,6 +107,8 @@ class SliceReader:
             places &= ~self._lesion.around  # a small bright lesion is no vessel
         self._vessels = _find_vessels(ndct, places, self._flat, spacing_mm)
         self._around_vessels = ndimage.binary_dilation(self._vessels, disc(1.2, spacing_mm))
+        self._structured = tissue & ~flat_tissue(ndct, spacing_mm, share=FLAT_SHARE)
+        self._ndct_fine = self._band(ndct, FINE_BAND_MM)
         self._ndct_noise_hu = self._noise(ndct)
         self._ndct_detail = self._band(ndct, VESSEL_BAND_MM)
         self._ndct_gradient = self._gradient(ndct)
@@ -111,15 +125,19 @@ class SliceReader:
         Measures
         """
         image = self._shown(image_hu)
-        noise_hu = self._noise(image)
+        noise_hu, fine = self._noise(image), self._band(image, FINE_BAND_MM)
+        noise_ratio = float(np.log(noise_hu / self._ndct_noise_hu))
+        fine_ratio = float(np.log(robust_sd(fine[self._flat]) / robust_sd(self._ndct_fine[self._flat])))
         gradient = self._gradient(image)
         detail = self._band(image, VESSEL_BAND_MM)
         return Measures(
             noise_hu=noise_hu,
-            noise_ratio=float(np.log(noise_hu / self._ndct_noise_hu)),
+            noise_ratio=noise_ratio,
+            texture_ratio=(noise_ratio + fine_ratio) / 2,
             edge_gain=_gain(gradient[:, self._edges], self._ndct_gradient[:, self._edges]),
             vessel_contrast=_gain(detail[self._vessels], self._ndct_detail[self._vessels]),
             vessel_sharpness=_gain(gradient[:, self._around_vessels], self._ndct_gradient[:, self._around_vessels]),
+            likeness=_correlation(fine[self._structured], self._ndct_fine[self._structured]),
             **self._lesion.measure(image, self._spacing_mm),
         )
 
@@ -197,6 +215,15 @@ def _gain(values: np.ndarray, reference: np.ndarray) -> float:
     """Return the slope of values on reference through the origin; 1 where the slice has nothing to compare."""
     energy = float(np.sum(np.square(reference), dtype=np.float64))
     return float(np.sum(values * reference, dtype=np.float64)) / energy if energy > 0 else 1.0
+
+
+def _correlation(values: np.ndarray, reference: np.ndarray) -> float:
+    """Return Pearson's correlation; 1 where either is constant and there is nothing to compare."""
+    if values.size == 0:
+        return 1.0
+    values, reference = values - values.mean(), reference - reference.mean()
+    norms = np.sqrt(np.sum(np.square(values)) * np.sum(np.square(reference)))
+    return float(np.sum(values * reference) / norms) if norms > 0 else 1.0
 
 
 def _below_body_wall(inside: np.ndarray, spacing_mm: float) -> np.ndarray:

@@ -1,15 +1,8 @@
 """A simulated reader: measures to scores, with the spread of a human reader.
 
-Each criterion has a severity, a continuous number on the scale of its scores: 1 is the middle of "score 1", 4 the
-middle of "score 4". It grows with what `iqagpt.readers.measures` sees. Adding the reader's variability and rounding
-gives the score; without variability, rounding gives the best that anyone can predict: the ceiling of every method.
-
-Notes
------
-Not stated in the paper; its scores are a radiologist's. Weights and slacks of noise and small structures follow real
-readers (babbu3682/MTD-GAN, blind reader study of abdominal CT): what they call structure is mostly noise left above
-the NDCT's, and having a quarter of a log unit less noise than the NDCT is not yet over-smoothing for them. Anchors
-are set so that every score occurs.
+Each criterion has a severity (`iqagpt.readers.severity`), a continuous number on the scale of its scores, which grows
+with what `iqagpt.readers.measures` sees. Adding the reader's variability and rounding gives the score; without
+variability, rounding gives the best that anyone can predict: the ceiling of every method.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,103 +12,48 @@ import pandas as pd
 from tqdm import tqdm
 
 from iqagpt.artifacts import Artifact
+from iqagpt.config import given_file
 from iqagpt.criteria import BEST, KEYS, WORST
 from iqagpt.errors import ArtifactError
+from iqagpt.readers.consensus import MEDIAN
 from iqagpt.readers.measures import Measures, SliceReader
-from iqagpt.seeding import item_rng
+from iqagpt.readers.severity import LesionParams, NoiseParams, StructureParams, check_share
+from iqagpt.readers.variability import VariabilityParams, reader_bias, reading_noise
 
 REFERENCE = "ndct"
-READER = "simulated"
-#: Half a score beyond the outer anchors: nothing is better or worse than this.
-SEVERITY_RANGE = (BEST - 0.5, WORST + 0.5)
-
-Anchors = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class FidelityParams:
-    """Subsections ``read.noise`` and ``read.small_structures``, which weigh the same faults differently."""
-
-    smoothing_slack: float
-    smoothing_weight: float
-    blur_slack: float
-    blur_weight: float
-    anchors: Anchors
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        _check_weights(self, "smoothing_slack", "smoothing_weight", "blur_slack", "blur_weight")
-        _check_anchors("anchors", self.anchors, rising=True)
-
-    def severity(self, noise_ratio: float, gain: float) -> float:
-        """Return the severity of noise left, texture smoothed away and structures blurred.
-
-        Parameters
-        ----------
-        noise_ratio : float
-            Natural logarithm of the image's noise over that of a normal-dose image.
-        gain : float
-            Part of the structures' contrast or gradient that is kept.
-        """
-        blur = max(0.0, 1 - gain - self.blur_slack)
-        smoothed = max(0.0, -noise_ratio - self.smoothing_slack)
-        loss = max(0.0, noise_ratio) + self.smoothing_weight * smoothed + self.blur_weight * blur
-        return to_severity(loss, self.anchors)
-
-
-@dataclass(frozen=True, slots=True)
-class LesionParams:
-    """Subsection ``read.lesion_conspicuity``."""
-
-    size_exponent: float
-    cnr_anchors: Anchors
-    margin_anchors: Anchors
-    margin_weight: float
-    blur_weight: float
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        _check_weights(self, "size_exponent", "blur_weight")
-        _check_share(self, "margin_weight")
-        _check_anchors("cnr_anchors", self.cnr_anchors, rising=False)
-        _check_anchors("margin_anchors", self.margin_anchors, rising=False)
-
-    def severity(self, seen: Measures) -> float | None:
-        """Return the severity of a lesion poorly seen, of poor margin; None without lesion."""
-        if seen.lesion_cnr is None:
-            return None
-        visible = seen.lesion_cnr * (seen.lesion_diameter_mm / 10.0) ** self.size_exponent
-        lesion = to_severity(visible, self.cnr_anchors)
-        margin = to_severity(seen.lesion_margin, self.margin_anchors)
-        # Less noise than usual makes a lesion stand out more, but margins blurred with all other edges are not well seen.
-        blur = self.blur_weight * max(0.0, 1.0 - seen.edge_gain)
-        return min((1 - self.margin_weight) * lesion + self.margin_weight * margin + blur, SEVERITY_RANGE[1])
-
-
-@dataclass(frozen=True, slots=True)
-class ReadParams:
+class ReadParams(VariabilityParams):
     """Section ``read``: a real reader's table, or how the simulated reader scores."""
 
     table: str
-    variability: float
-    shared: float
     usual_weight: float
-    noise: FidelityParams
-    small_structures: FidelityParams
+    noise: NoiseParams
+    small_structures: StructureParams
     lesion_conspicuity: LesionParams
+    noise_weight: float
     worst_weight: float
     seed: int
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if not 0 <= self.variability <= 3:
-            raise ValueError(f"variability: expected 0 to 3 score steps, got {self.variability}")
-        _check_share(self, "shared", "usual_weight", "worst_weight")
+        VariabilityParams.__post_init__(self)
+        # Measuring takes a minute; a table's readers are not known before it is read.
+        known = (MEDIAN, *self.names())
+        if given_file(self.table) is None and self.consensus not in known:
+            raise ValueError(f"consensus: expected one of {', '.join(known)}, got {self.consensus!r}")
+        check_share(self, "usual_weight", "noise_weight", "worst_weight")
         if self.seed < 0:
             raise ValueError(f"seed: expected >= 0, got {self.seed}")
 
+    def usual_offset(self, seen: Measures, usual_noise_hu: float) -> float:
+        """Return by how much the slice's NDCT counts as noisier than usual; added to the ratios to that NDCT."""
+        ndct_over_usual = float(np.log(seen.noise_hu / usual_noise_hu)) - seen.noise_ratio
+        return self.usual_weight * ndct_over_usual
+
     def severities(self, seen: Measures, usual_noise_hu: float) -> dict[str, float | None]:
-        """Return the severity of each criterion; confidence follows from the other three.
+        """Return the severity of each criterion; confidence follows mostly from structures and lesion.
 
         Parameters
         ----------
@@ -123,39 +61,18 @@ class ReadParams:
         usual_noise_hu : float
             Noise of the usual NDCT, as `Measures.noise_hu`.
         """
-        own, usual = seen.noise_ratio, float(np.log(seen.noise_hu / usual_noise_hu))
-        noise_ratio = (1 - self.usual_weight) * own + self.usual_weight * usual
-        vessels_kept = (seen.vessel_contrast + seen.vessel_sharpness) / 2
+        usual = self.usual_offset(seen, usual_noise_hu)
         found = {
-            "noise": self.noise.severity(noise_ratio, seen.edge_gain),
-            "small_structures": self.small_structures.severity(noise_ratio, vessels_kept),
+            "noise": self.noise.severity(seen, usual),
+            "small_structures": self.small_structures.severity(seen, usual),
             "lesion_conspicuity": self.lesion_conspicuity.severity(seen),
         }
-        present = [value for value in found.values() if value is not None]
-        worst, mean = max(present), float(np.mean(present))
-        return found | {"diagnostic_confidence": self.worst_weight * worst + (1 - self.worst_weight) * mean}
+        return found | {"diagnostic_confidence": self._confidence(**found)}
 
-
-def to_severity(value: float, anchors: Anchors) -> float:
-    """Interpolate a severity.
-
-    Parameters
-    ----------
-    value : float
-        What was measured.
-    anchors : tuple of 4 floats, rising or falling
-        Values that mean exactly 1, 2, 3 and 4.
-
-    Returns
-    -------
-    float
-        0.5 to 4.5; the outer pieces go on half a score beyond the outer anchors.
-    """
-    first, second, third, fourth = anchors
-    points = np.array([first - (second - first) / 2, *anchors, fourth + (fourth - third) / 2])
-    sign = 1.0 if fourth > first else -1.0
-    lower, upper = SEVERITY_RANGE
-    return float(np.interp(sign * value, sign * points, [lower, 1, 2, 3, 4, upper]))
+    def _confidence(self, noise: float, small_structures: float, lesion_conspicuity: float | None) -> float:
+        shown = [small_structures] if lesion_conspicuity is None else [small_structures, lesion_conspicuity]
+        rest = self.worst_weight * max(shown) + (1 - self.worst_weight) * float(np.mean(shown))
+        return self.noise_weight * noise + (1 - self.noise_weight) * rest
 
 
 def measure_images(variants: Artifact, params: ReadParams) -> pd.DataFrame:
@@ -225,7 +142,7 @@ def usual_noise_hu(manifest: pd.DataFrame, noise_hu: pd.Series) -> pd.Series:
 
 
 def score_images(measured: pd.DataFrame, params: ReadParams, *, noise_free: bool = False) -> pd.DataFrame:
-    """Turn severities into scores.
+    """Turn severities into the scores of every simulated reader.
 
     Parameters
     ----------
@@ -233,44 +150,24 @@ def score_images(measured: pd.DataFrame, params: ReadParams, *, noise_free: bool
         From `measure_images`.
     params : ReadParams
     noise_free : bool
-        Leave the variability out.
+        Leave out the deviations of single readings; readers keep their bias.
 
     Returns
     -------
     DataFrame
-        The manifest of ``data/scores``: one row per image, scores ``Int64``, 1 (best) to 4 (worst).
+        One row per image and reader, in the order of the images, then of the readers; scores ``Int64``, 1 (best) to
+        4 (worst).
     """
-    scores = measured[["image_id", "slice_id", "patient_id", "variant"]].assign(reader=READER, score_source="simulated")
-    severity = measured[[f"{key}_severity" for key in KEYS]].to_numpy()
+    readers = [_score_as(reader, measured, params, noise_free) for reader in params.names()]
+    return pd.concat(readers).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _score_as(reader: str, measured: pd.DataFrame, params: ReadParams, noise_free: bool) -> pd.DataFrame:
+    scores = measured[["image_id", "slice_id", "patient_id", "variant"]].assign(reader=reader, score_source="simulated")
+    severity = measured[[f"{key}_severity" for key in KEYS]].to_numpy() + reader_bias(params, reader, params.seed)
     if not noise_free:
-        severity = severity + np.stack([_variation(image_id, params) for image_id in measured["image_id"]])
+        severity = severity + reading_noise(params, reader, list(measured["image_id"]), params.seed)
     rounded = np.clip(np.rint(severity), BEST, WORST)
     for column, key in enumerate(KEYS):
         scores[key] = pd.array(rounded[:, column]).astype("Int64")
     return scores
-
-
-def _variation(image_id: str, params: ReadParams) -> np.ndarray:
-    """Draw one reading's deviation per criterion: part of the variance is common to all criteria of the image."""
-    draws = item_rng(params.seed, "reading", image_id).standard_normal(1 + len(KEYS))
-    mixed = np.sqrt(params.shared) * draws[0] + np.sqrt(1 - params.shared) * draws[1:]
-    return params.variability * mixed
-
-
-def _check_weights(section: object, *names: str) -> None:
-    for name in names:
-        if getattr(section, name) < 0:
-            raise ValueError(f"{name}: expected >= 0, got {getattr(section, name)}")
-
-
-def _check_share(section: object, *names: str) -> None:
-    for name in names:
-        if not 0 <= getattr(section, name) <= 1:
-            raise ValueError(f"{name}: expected 0 to 1, got {getattr(section, name)}")
-
-
-def _check_anchors(name: str, anchors: Anchors, *, rising: bool) -> None:
-    steps = np.diff(anchors) if rising else -np.diff(anchors)
-    if not (steps > 0).all():
-        order = "rising" if rising else "falling"
-        raise ValueError(f"{name}: expected four {order} values, for scores 1 to 4, got {list(anchors)}")

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import re
 
 import pydicom
 import pytest
@@ -24,6 +25,7 @@ _NEEDED = {
     "PixelRepresentation", "RescaleIntercept", "RescaleSlope", "PixelData", "NumberOfFrames", "TransferSyntaxUID",
     "LossyImageCompression", "BurnedInAnnotation", "SpecificCharacterSet",
 }  # fmt: skip
+_OF_A_PATIENT = ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName", "ConvolutionKernel")
 _TEXT = (VR.AE, VR.CS, VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UR, VR.UT, VR.OB, VR.UN, VR.UI, VR.DA, VR.TM, VR.AS)
 
 
@@ -32,6 +34,7 @@ class Canaries:
 
     def __init__(self):
         self.words = []
+        self.shared = {}
 
     def next(self, kind):
         number = len(self.words)
@@ -71,21 +74,24 @@ def canaries():
     return Canaries()
 
 
-def plant(path, canaries):
+def plant(path, canaries, together=None):
+    """Plant canaries in a file; files planted `together` agree where slices of one patient must."""
     dataset = pydicom.dcmread(path)
     canaries.plant(dataset)
+    if together is not None:
+        for keyword in _OF_A_PATIENT:
+            folder = path.parent if keyword == "SeriesInstanceUID" else together
+            setattr(dataset, keyword, canaries.shared.setdefault((folder, keyword), dataset[keyword].value))
     dataset.preamble = b"CANARYPREAMBLE".ljust(128, b"\0")
     dataset.save_as(path)
 
 
-def leaks(canaries, *contents):
-    words = [*canaries.words, "CANARYPREAMBLE", "CANARYFILE"]
-    forms = [
-        form
-        for word in words
-        for form in (word.encode(), word.encode("utf-16-le"), base64.b64encode(word.encode())[:-4])
-    ]
-    return sorted({form for form in forms for content in contents if form in content})
+#: Every canary, its number and the names of files and preambles, as text of one or two bytes or in base 64.
+_FORMS = re.compile(rb"CANARY|C\x00A\x00N\x00A\x00R\x00Y|Q0FOQVJZ|NBTkFSW|DQU5BUl|77\d{5}\.55\.\d")
+
+
+def leaks(*contents):
+    return sorted({form for content in contents for form in _FORMS.findall(content)})
 
 
 def test_enough_canaries_of_every_kind(tmp_path, canaries):
@@ -95,28 +101,24 @@ def test_enough_canaries_of_every_kind(tmp_path, canaries):
     dataset = pydicom.dcmread(path)
     assert len({element.VR for element in dataset.iterall()}) >= 15
     assert sum(word.encode() in path.read_bytes() for word in canaries.words) >= COUNT
+    assert all(leaks(word.encode()) for word in canaries.words)
+    assert leaks(base64.b64encode(b"a" + b"CANARY0001Q"), "CANARY".encode("utf-16-le"))
     assert read_headers(path)
 
 
 def test_no_canary_in_any_output(tmp_path, canaries, caplog):
     root = tmp_path / "root"
     for path in write_series(root / "CANARYFILE_folder", zs=range(0, 9, 3), stem="CANARYFILE", hu=AIR):
-        plant(path, canaries)
-        dataset = pydicom.dcmread(path)
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName", "ConvolutionKernel"):
-            setattr(dataset, keyword, f"{canaries.words[-1]}")
-        dataset.save_as(path)
+        plant(path, canaries, together="patient")
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
         result = run(tmp_path, root, low_dose="simulated", thickness_mm=None)
     assert result.exit_code == 0, result.output
     files = [path for path in (tmp_path / "pairs").iterdir() if path.name != "rejected.csv"]
     assert len(files) == 5
-    assert leaks(canaries, *(path.read_bytes() for path in files)) == []
-    assert leaks(canaries, (tmp_path / "pairs/rejected.csv").read_bytes(), caplog.text.encode()) == []
-    assert all(
-        not leaks(canaries, str(path.relative_to(tmp_path)).encode()) for path in (tmp_path / "pairs").rglob("*")
-    )
+    assert leaks(*(path.read_bytes() for path in files)) == []
+    assert leaks((tmp_path / "pairs/rejected.csv").read_bytes(), caplog.text.encode()) == []
+    assert all(not leaks(str(path.relative_to(tmp_path)).encode()) for path in (tmp_path / "pairs").rglob("*"))
 
 
 def test_file_names_only_in_the_list_of_rejected_files(tmp_path, canaries):

@@ -4,10 +4,11 @@ import itertools
 import numpy as np
 import pydicom
 import pytest
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, binary_fill_holes, gaussian_filter
+from scipy.ndimage import label as connected
 
 from iqagpt.config import load_section
-from iqagpt.data.anatomy.patient import draw_patient
+from iqagpt.data.anatomy.patient import PHASES, contrast_phase, draw_patient
 from iqagpt.data.anatomy.render import render_slice
 from iqagpt.data.anatomy.vessels import grow_tree
 from iqagpt.data.dicom_writer import Series, write_slice
@@ -46,6 +47,43 @@ def test_noise_of_both_doses_is_in_the_range_of_real_3_mm_slices(patient, pair, 
     assert 1.9 < low / normal < 2.3
     assert abs(float((pair.ldct.astype(float) - pair.ndct)[liver].mean())) < 2
     assert abs(float((pair.ndct - hu)[liver].mean())) < 2
+
+
+def test_dose_differs_between_patients_about_as_between_real_ones():
+    exposures = [draw_patient(20160, index).exposure for index in range(1, 11)]
+    assert 1.3 < max(exposures) / min(exposures) < 2.0
+
+
+def test_parenchyma_has_texture_and_small_vessels(patient, clean):
+    hu, labels = clean
+    spacing = patient.fov_mm / 512
+    band = gaussian_filter(hu, 1.0 / spacing) - gaussian_filter(hu, 2.0 / spacing)
+    liver = binary_erosion(labels == LIVER, iterations=8)
+    deviation = 1.4826 * np.median(np.abs(band[liver]))
+    assert 1.5 < deviation < 4.0  # real pairs: 2.0 to 3.5 HU beyond noise
+    _, vessels = connected((gaussian_filter(hu, 0.7 / spacing) > patient.hu["liver"] + 20) & liver)
+    assert vessels > 25
+
+
+def test_vessels_do_not_punch_holes_into_the_liver_of_the_organ_map(clean):
+    liver = clean[1] == LIVER
+    assert (binary_fill_holes(liver) & ~liver).sum() < 0.03 * liver.sum()
+
+
+def test_contrast_phases_keep_their_share_in_any_series():
+    for seed in (1, 31, 20160):
+        phases = [contrast_phase(seed, index) for index in range(1, 101)]
+        for phase, share in PHASES.items():
+            assert phases.count(phase) == pytest.approx(100 * share, abs=3)
+        assert all(6 <= phases[k : k + 10].count("portal venous") <= 8 for k in range(90))
+
+
+def test_contrast_phase_sets_the_enhancement():
+    phases = [contrast_phase(31, index) for index in range(1, 11)]
+    portal, arterial, plain = (draw_patient(31, phases.index(name) + 1).hu for name in PHASES)
+    assert arterial["aorta"] > portal["aorta"] > plain["aorta"]
+    assert portal["liver"] > arterial["liver"] > plain["liver"]
+    assert plain["portal"] < plain["liver"]
 
 
 def test_values_fit_into_12_bits(pair):
@@ -111,7 +149,17 @@ def test_body_fits_into_the_field_of_view():
         columns = np.flatnonzero((hu[20:70] > -300).any(axis=0))
         assert columns[0] > 0
         assert columns[-1] < 127
-        assert 300 < (columns[-1] - columns[0]) * patient.fov_mm / 128 < 400
+        assert 280 < (columns[-1] - columns[0]) * patient.fov_mm / 128 < 400
+
+
+def test_table_may_lie_outside_the_field_of_view(patient):
+    beside = {}
+    for depth_mm in (25.0, 49.0):
+        other = dataclasses.replace(patient, numbers=patient.numbers | {"table_depth": depth_mm})
+        hu = render_slice(other, 0.0, matrix=128, thickness_mm=3.0)[0]
+        beside[depth_mm] = hu[84:, :5].max()  # between the back and the edge of the field of view only a table can be
+    assert beside[25.0] > -500
+    assert beside[49.0] < -900
 
 
 def test_matrix_changes_the_pixels_and_not_the_anatomy(patient):

@@ -20,6 +20,8 @@ import pytest
 import yaml
 from workspace import Workspace, copy_repository, read_yaml
 
+from tests.data.test_identity import COUNT, Canaries, leaks, plant
+
 OUTPUTS = ("data", "models", "predictions", "results", "reports", "metrics")
 DOWNSTREAM_OF_TRAIN = {"train", "predict", "evaluate", "report"}
 
@@ -147,6 +149,26 @@ def test_experiment_in_a_temporary_copy(copy: Workspace) -> None:
     assert {"train", "predict"} <= set(ran(output)) <= DOWNSTREAM_OF_TRAIN
     assert digest(copy.path, "params.yaml", "dvc.lock", *OUTPUTS) == before
     assert "slower" in copy.check("dvc", "exp", "list", "--name-only")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_nothing_of_a_person_goes_past_ingest(finished: Finished, copy: Workspace, tmp_path: Path) -> None:
+    """Canaries in every header and file name: none in any output, cache entry, log, metric or printed line."""
+    root, canaries = tmp_path / "root", Canaries()
+    for file in sorted((copy.path / "data/phantom").glob("*/*/*.IMA")):
+        target = root / file.parent.relative_to(copy.path / "data/phantom") / f"CANARYFILE_{file.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+        plant(target, canaries, together=target.parent.parent.name)
+    assert len(canaries.words) >= COUNT
+    copy.set_params(ingest__root=str(root))
+    output = copy.check("dvc", "repro")
+    assert {"ingest", "train", "report"} <= set(ran(output))
+    files = [file for name in (".dvc", *OUTPUTS) for file in (copy.path / name).rglob("*") if file.is_file()]
+    files = [file for file in files if file.suffix != ".db"]  # where DVC itself keeps names and hashes of what it read
+    assert any(file.is_relative_to(copy.path / ".dvc/cache") for file in files)
+    assert leaks(output.encode(), *(str(file).encode() for file in files)) == []
+    assert [file for file in files if leaks(file.read_bytes())] == []
 
 
 def forget(workspace: Workspace, *stages: str) -> None:

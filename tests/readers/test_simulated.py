@@ -13,7 +13,8 @@ from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.readers.agreement import ceiling, describe_scores
 from iqagpt.readers.measures import Measures
-from iqagpt.readers.simulated import ReadParams, measure_images, score_images, to_severity, usual_noise_hu
+from iqagpt.readers.severity import to_severity
+from iqagpt.readers.simulated import ReadParams, measure_images, score_images, usual_noise_hu
 
 ROOT = Path(__file__).resolve().parents[2]
 LIKE_NDCT = Measures(10.0, 0.0, 1.0, 1.0, 1.0)
@@ -192,6 +193,9 @@ def test_without_ndct_there_is_nothing_to_compare_with(tmp_path, params):
     [
         ("variability", -0.1, "variability"),
         ("shared", 1.5, "shared"),
+        ("readers", 0, "readers"),
+        ("between", -0.1, "between"),
+        ("consensus", "simulated_2", "consensus"),
         ("usual_weight", 2, "usual_weight"),
         ("worst_weight", -1, "worst_weight"),
         ("seed", -3, "seed"),

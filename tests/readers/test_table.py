@@ -91,7 +91,7 @@ def test_two_readers(read):
         ("A_000_ldct,4,4,4,4", "A_000_ldct,4,4,N/A,4", r"row 4 .*'N/A', but a lesion was simulated"),
         ("A_000_ldct,4,4,4,4", "A_000_ldct,,4,4,4", r"row 4 .*column noise: .*got ''"),
         ("A_000_ldct", "B_000_ldct", r"row 4 \(B_000_ldct\): column image_id: no such image"),
-        ("A_000_ldct", "A_000_ndct", r"row 4 \(A_000_ndct\): reader_1 has scored this image in row 2"),
+        ("A_000_ldct", "A_000_ndct", r"row 4 \(A_000_ndct\): column image_id: reader_1 has scored this image in row 2"),
         ("A_000_ldct,4,4,4,4\n", "", r"no row for 1 of 4 images, the first is A_000_ldct"),
         (",noise", ",nose", r"column noise is missing; found image_id, nose"),
         ("image_id", "image", r"column image_id \(or slice_id and variant\) is missing"),
@@ -124,3 +124,60 @@ def test_an_absent_file(tmp_path, variants):
 def test_scores_are_whole_numbers(read):
     assert read(HEAD + "".join(ROWS))["lesion_conspicuity"].dtype == pd.Int64Dtype()
     assert np.issubdtype(read(HEAD + "".join(ROWS))["noise"].to_numpy(dtype=int).dtype, np.integer)
+
+
+LONG_HEAD = "slice_id,variant,reader,criterion,score\n"
+
+
+def long_rows(readers=("r1", "r2")):
+    rows = []
+    for row in ROWS:
+        image, *scores = row.strip().split(",")
+        for reader in readers:
+            for key, score in zip(HEAD.strip().split(",")[1:], scores, strict=True):
+                rows.append(f"{image[:5]},{image[6:]},{reader},{key},{score or 'N/A'}")
+    return rows
+
+
+def test_a_long_table_is_the_wide_one(read):
+    rows = long_rows()
+    found = read(LONG_HEAD + "\n".join(reversed(rows)))
+    wide = read(HEAD.replace("\n", ",reader\n") + "".join(f"{row.strip()},{r}\n" for row in ROWS for r in ("r1", "r2")))
+    pd.testing.assert_frame_equal(found, wide)
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("A_000,ldct,r1,noise,4", "A_000,ldct,r1,noise,5", r"row 18 \(A_000_ldct\): column score \(noise\): .*'5'"),
+        ("A_000,ldct,r1,noise,4", "A_000,ldct,r1,noise,N/A", r"row 18 .*column score \(noise\): .*got 'N/A'"),
+        ("A_000,ldct,r1,noise,4", "A_009,ldct,r1,noise,4", r"row 18 \(A_009_ldct\): column slice_id, variant: no such"),
+        ("A_000,ldct,r1,noise,4", "A_000,lcdt,r1,noise,4", r"row 18 \(A_000_lcdt\): column slice_id, variant: no such"),
+        ("A_000,ldct,r1,noise,4", "A_000,ldct,r1,nose,4", r"row 18 .*column criterion: unknown 'nose' \(did you mean 'n"),
+        ("A_000,ldct,r1,noise,4", "A_000,ldct,,noise,4", r"row 18 .*column reader: expected a name other than 'median'"),
+        ("A_000,ldct,r1,noise,4", "A_000,ldct,median,noise,4", r"column reader: expected .* got 'median'"),
+        ("A_000,ldct,r1,noise,4\n", "", r"row 18 \(A_000_ldct\): column criterion: no row of r1 for noise"),
+        ("A_001,ldct,r2,lesion_conspicuity,N/A\n", "", r"no row of r2 for lesion_conspicuity; write N/A"),
+        ("A_000,ldct,r1,lesion_conspicuity,4", "A_000,ldct,r1,lesion_conspicuity,N/A", r"'N/A', but a lesion was sim"),
+        ("A_000,ldct,r1,noise,4\n", "A_000,ldct,r1,noise,4\nA_000,ldct,r1,noise,3\n",
+         r"row 19 \(A_000_ldct\): column criterion: r1 has scored noise of this image in row 18"),
+        (",score", ",grade", r"column score is missing; found slice_id, variant, reader, criterion, grade"),
+        (",score", ",criterion", r"column criterion is there twice"),
+    ],
+)  # fmt: skip
+def test_errors_in_a_long_table_name_row_and_column(read, old, new, message):
+    text = LONG_HEAD + "\n".join(long_rows()) + "\n"
+    assert text.count(old) == 1
+    with pytest.raises(InputError, match=message):
+        read(text.replace(old, new))
+
+
+def test_empty_lines_do_not_shift_the_rows_named(read):
+    with pytest.raises(InputError, match=r"row 6 \(A_001_ldct\): column noise"):
+        read(HEAD + "\n".join(row.strip() for row in ROWS[:3]) + "\n\n" + ROWS[3].replace(",3,4", ",7,4"))
+
+
+def test_readers_may_share_the_images(read):
+    rows = [*long_rows(("r1",))[:8], *long_rows(("r2",))[8:]]
+    assert read(LONG_HEAD + "\n".join(rows))["reader"].tolist() == ["r1", "r1", "r2", "r2"]

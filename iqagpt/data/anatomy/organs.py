@@ -34,7 +34,8 @@ def _draw_liver(scene: Scene) -> None:
     contour = patient.contours["liver"]
     patch = canvas.patch(*contour.reach(z))
     cover = np.minimum(canvas.cover(contour.distance(patch, z)), scene.abdomen[patch.place])
-    hu = patient.hu["liver"] + 2.5 * scene.fine + 3.0 * scene.mid + 2.5 * scene.coarse
+    grain = 4.5 * scene.fine + 4.4 * scene.mid + 3.2 * scene.coarse
+    hu = patient.hu["liver"] + patient.numbers["texture"] * grain
     canvas.paint(patch, cover, hu[patch.place], LIVER)
     within = np.zeros(canvas.hu.shape, np.float32)
     within[patch.place] = cover
@@ -56,7 +57,8 @@ def _draw_spleen(scene: Scene) -> None:
         return
     patch = scene.canvas.patch(*contour.reach(z))
     cover = np.minimum(scene.canvas.cover(contour.distance(patch, z)), scene.abdomen[patch.place])
-    hu = scene.patient.hu["spleen"] + 2.5 * scene.fine + 2.5 * scene.mid
+    grain = 4.0 * scene.fine + 3.2 * scene.mid + 2.0 * scene.coarse
+    hu = scene.patient.hu["spleen"] + scene.patient.numbers["texture"] * grain
     scene.canvas.paint(patch, cover, hu[patch.place], SPLEEN)
 
 
@@ -81,8 +83,8 @@ def _draw_kidney(scene: Scene, centre: tuple[float, float, float], label: int) -
     # Pyramids: the medulla reaches out between columns of cortex.
     angle = np.arctan2(patch.y - centre[1], patch.x - x)
     pyramid = 5.5 + 2.5 * np.cos(7 * angle + scene.z / 9.0) + 0.8 * mid
-    canvas.paint(patch, cover, hu["cortex"] + 5.0 * fine, label)
-    canvas.paint(patch, canvas.cover(distance - pyramid), hu["medulla"] + 5.0 * fine, label)
+    canvas.paint(patch, cover, hu["cortex"] + 8.0 * fine + 5.0 * mid, label)
+    canvas.paint(patch, canvas.cover(distance - pyramid), hu["medulla"] + 8.0 * fine + 5.0 * mid, label)
     open_part = np.clip(1.15 - abs(height) * 1.6, 0.0, 1.0)
     if open_part > 0.05:
         sinus_at = (x - side * 9.0 * size, centre[1] - 4.0)
@@ -103,9 +105,9 @@ def _draw_adrenals(scene: Scene) -> None:
         patch = scene.canvas.patch(stem[0], stem[1] + 10, 22.0)
         distance = np.full(patch.x.shape, -99.0, np.float32)
         for end in ends:
-            distance = np.maximum(distance, 2.3 * np.sqrt(size) - capsule(patch, np.array(stem), np.array(end)))
+            distance = np.maximum(distance, 2.0 * np.sqrt(size) - capsule(patch, np.array(stem), np.array(end)))
         cover = np.minimum(scene.canvas.cover(distance), scene.abdomen[patch.place])
-        scene.canvas.paint(patch, cover, 85.0, label)
+        scene.canvas.paint(patch, cover, 0.9 * scene.patient.hu["pancreas"], label)
 
 
 def _draw_muscles(scene: Scene) -> None:
@@ -122,7 +124,7 @@ def _draw_muscles(scene: Scene) -> None:
     psoas = 20.0 * np.clip((scene.z - 4.0) / 70.0, 0.0, 1.0)
     for side in (-1, 1):
         distance = np.maximum(distance, ellipse(patch, (side * 32.0, 58.0), (psoas * 0.8 + 0.1, psoas + 0.1)))
-    hu = muscle + 4.0 * scene.fine + 4.0 * scene.mid
+    hu = muscle + 8.0 * scene.fine + 5.0 * scene.mid
     canvas.paint(patch, canvas.cover(distance), hu[patch.place])
 
 
@@ -136,16 +138,18 @@ def _draw_heart(scene: Scene) -> None:
     centre = (24.0, -56.0)
     sack = canvas.cover(ellipse(patch, centre, (58.0 * size + 9.0, 42.0 * size + 7.0), -0.35))
     canvas.paint(patch, sack, scene.patient.hu["fat"] + 6.0 * scene.fine[patch.place])
+    grain = 5.0 * scene.fine + 6.0 * scene.mid + 4.0 * scene.coarse
+    heart = 0.75 * scene.patient.hu["heart"]
     muscle = ellipse(patch, centre, (56.0 * size, 40.0 * size), -0.35)
-    canvas.paint(patch, canvas.cover(muscle), 108.0 + 4.0 * scene.mid[patch.place], HEART)
-    blood = scene.patient.hu["heart"] + 4.0 * scene.mid[patch.place]
+    canvas.paint(patch, canvas.cover(muscle), (heart + grain)[patch.place], HEART)
+    blood = scene.patient.hu["heart"] + grain[patch.place]
     canvas.paint(patch, canvas.cover(ellipse(patch, (40.0, -54.0), (30.0 * size - 6, 26.0 * size - 4), -0.35)), blood)
     canvas.paint(patch, canvas.cover(ellipse(patch, (0.0, -62.0), (22.0 * size - 4, 27.0 * size - 4), 0.3)), blood)
 
 
 def _draw_mesentery(scene: Scene) -> None:
     for tubes in scene.patient.tubes["mesentery"]:
-        paint_tubes(scene.canvas, tubes, scene.z, scene.patient.hu["portal"] - 10.0, within=scene.abdomen)
+        paint_tubes(scene.canvas, tubes, scene.z, scene.patient.hu["portal"] - 30.0, within=scene.abdomen)
 
 
 def _draw_pancreas(scene: Scene) -> None:
@@ -154,17 +158,17 @@ def _draw_pancreas(scene: Scene) -> None:
         return
     lobes = 1.8 * scene.mid[patch.place] + 0.8 * scene.fine[patch.place]
     cover = np.minimum(scene.canvas.cover(distance + lobes), scene.abdomen[patch.place])
-    hu = scene.patient.hu["pancreas"] + 12.0 * np.minimum(scene.fine + scene.mid, 0.5)
+    hu = scene.patient.hu["pancreas"] + 16.0 * np.minimum(scene.fine + scene.mid, 0.7)
     scene.canvas.paint(patch, cover, hu[patch.place], PANCREAS)
 
 
 def _draw_stomach(scene: Scene) -> None:
     numbers = scene.patient.numbers
-    for name, label, wall in (("gullet", GULLET, 3.4), ("stomach", STOMACH, 3.6)):
+    for name, label, wall in (("gullet", GULLET, 3.4), ("stomach", STOMACH, 2.4)):
         patch, distance = _string(scene, scene.patient.tubes[name][0])
         if patch is None:
             continue
-        fold = 1.3 * scene.mid[patch.place] if name == "stomach" else 0.0
+        fold = (1.1 * scene.mid + 0.9 * scene.coarse)[patch.place] if name == "stomach" else 0.0
         food = 45.0 * numbers["stomach_mix"] * (0.7 * scene.fine + 0.5 * scene.coarse)
         level = -60.0 + 40.0 * numbers["gas_level"]
         _hollow(scene, patch, distance, (wall + fold, level), (numbers["stomach_hu"] + food)[patch.place], label)
@@ -199,9 +203,13 @@ def _hollow(
     wall_mm, level_mm = wall_and_level
     canvas = scene.canvas
     allowed = scene.abdomen[patch.place]
-    canvas.paint(patch, np.minimum(canvas.cover(distance), allowed), scene.patient.hu["bowel_wall"], label)
+    wall_hu = scene.patient.hu["bowel_wall"] + (9.0 * scene.fine + 6.0 * scene.mid)[patch.place]
+    canvas.paint(patch, np.minimum(canvas.cover(distance), allowed), wall_hu, label)
     lumen = np.minimum(canvas.cover(distance - wall_mm), allowed)
-    canvas.paint(patch, lumen, content_hu, label)
+    # Folds of the mucosa: lines of wall that end some mm inside the lumen.
+    lines = np.abs(scene.mid + 0.5 * scene.fine)[patch.place]
+    folds = np.clip(1.3 - lines / 0.35, 0.0, 1.0) * np.clip((wall_mm + 7.0 - distance) / 4.0, 0.0, 1.0)
+    canvas.paint(patch, lumen, content_hu + folds * (wall_hu - content_hu), label)
     canvas.paint(patch, lumen * canvas.cover(level_mm - patch.y), GAS_HU, label)
 
 
@@ -221,7 +229,7 @@ def _draw_gallbladder(scene: Scene) -> None:
 def _draw_great_vessels(scene: Scene) -> None:
     canvas, patient, z = scene.canvas, scene.patient, scene.z
     hu, radius = patient.hu, patient.numbers["aorta_radius"]
-    flow = 4.0 * scene.mid
+    flow = 4.0 * scene.fine + 5.0 * scene.mid + 3.0 * scene.coarse
     cava = (np.interp(z, [-60, 0, 90], [-19, -24, -22]), np.interp(z, [-60, 0, 90], [2, 6, 16]))
     patch = canvas.patch(*cava, 18.0)
     cover = canvas.cover(ellipse(patch, cava, (13.5 + np.sin(z / 18.0), 10.5 - np.sin(z / 18.0)), -0.35))

@@ -51,9 +51,9 @@ def draw_contours(rng: np.random.Generator) -> dict[str, Contour]:
     return {
         "wall": Contour({0: _mirrored(_WALL_HALF)}, rng, roughness=0.007, centre=origin),
         "cavity": Contour({0: _mirrored(_CAVITY_HALF)}, rng, roughness=0.012, centre=origin),
-        "liver": Contour(_moved(_LIVER, rng, 2.5), rng, roughness=0.05),
+        "liver": Contour(_moved(_LIVER, rng, 3.0, 0.08), rng, roughness=0.065),
         "vertebra": Contour({0: _VERTEBRA}, rng, roughness=0.03),
-        "spleen": Contour(_moved(_SPLEEN, rng, 3.0), rng, roughness=0.06),
+        "spleen": Contour(_moved(_SPLEEN, rng, 3.0, 0.16), rng, roughness=0.08),
     }
 
 
@@ -61,9 +61,11 @@ def _mirrored(half: Points) -> Points:
     return half + [(-x, y) for x, y in half if x > 0]
 
 
-def _moved(levels: dict[float, Points], rng: np.random.Generator, spread_mm: float) -> dict[float, Points]:
+def _moved(
+    levels: dict[float, Points], rng: np.random.Generator, spread_mm: float, spread: float
+) -> dict[float, Points]:
     """Shift an organ and scale it about its middle."""
-    shift, size = spread_mm * rng.standard_normal(3), rng.uniform(0.94, 1.06)
+    shift, size = spread_mm * rng.standard_normal(3), rng.uniform(1 - spread, 1 + spread)
     middle = np.mean([point for points in levels.values() for point in points], axis=0)
     return {
         float(z + shift[2]): [tuple(middle + size * (np.asarray(point) - middle) + shift[:2]) for point in points]

@@ -42,37 +42,49 @@ def draw_trunk(scene: Scene) -> None:
     canvas, patient = scene.canvas, scene.patient
     radius, angle = np.hypot(canvas.x, canvas.y), np.arctan2(canvas.y, canvas.x)
     wall, cavity = (patient.contours[name].at(scene.z)[2] for name in ("wall", "cavity"))
+    wall = wall * patient.numbers["muscle_size"]
     skin = radial_distance(radius, angle, wall + _fat(patient, scene.z))
     wall_distance = radial_distance(radius, angle, wall)
     cavity_distance = radial_distance(radius, angle, cavity)
     whole = canvas.whole
-    fat_hu = patient.hu["fat"] + 5.0 * scene.fine + 4.0 * scene.mid
+    fat_hu = patient.hu["fat"] + 5.0 * scene.fine + 4.0 * scene.mid + 2.0 * scene.coarse
     septa = np.maximum(scene.mid * 0.6 + scene.fine * 0.8 - 1.55, 0.0) * 45.0
     canvas.paint(whole, canvas.cover(skin), 8.0 + 10.0 * scene.fine)
     canvas.paint(whole, canvas.cover(skin - 2.0), fat_hu + septa)
     depth = wall_distance / np.maximum(wall_distance - cavity_distance, 1.0)
     canvas.paint(whole, canvas.cover(wall_distance), _muscle_hu(scene, depth))
     lung_hu = -860.0 + 18.0 * scene.mid + np.maximum(scene.fine + 0.5 * scene.mid - 2.6, 0.0) * 1100.0
-    strands = np.maximum(0.75 * scene.fine + 0.65 * scene.mid - 1.35, 0.0) * 60.0
+    # Strands lie where a field crosses zero: lines, thinner and more numerous than blobs above a threshold.
+    lines = np.maximum(1.0 - np.abs(scene.mid + 0.35 * scene.fine) / 0.16, 0.0) * np.clip(scene.coarse - 0.2, 0.0, 1.2)
+    strands = np.maximum(0.75 * scene.fine + 0.65 * scene.mid - 1.35, 0.0) * 55.0
+    strands += patient.numbers["stranding"] * (lines + 0.15 * np.maximum(scene.coarse + 0.4 * scene.mid, 0.0))
     dome = radial_distance(radius, angle, cavity * _dome(scene))
     canvas.paint(whole, canvas.cover(np.minimum(cavity_distance, -dome - 0.5)), lung_hu)
     dome = np.minimum(dome, cavity_distance)
-    canvas.paint(whole, canvas.cover(dome), patient.hu["muscle"] - 10.0)
-    inside = canvas.cover(dome - 2.2)
+    canvas.paint(whole, canvas.cover(dome), patient.hu["muscle"] - 15.0)
+    # The diaphragm is thin, and not everywhere thick enough to be seen.
+    inside = canvas.cover(dome - np.clip(0.9 + 0.5 * scene.mid + 0.7 * scene.coarse, 0.2, 2.6))
     canvas.paint(whole, inside, fat_hu + strands)
     scene.abdomen[:] = inside
 
 
 def draw_table(hu: np.ndarray, patient: Patient, pixel_spacing_mm: float) -> None:
-    """Draw the curved patient table: two bright skins; in scanner coordinates, not warped."""
+    """Draw the curved patient table: two bright skins; in scanner coordinates, not warped.
+
+    A patient whose table lies outside the field of view has none.
+    """
     size = hu.shape[0]
     line = ((np.arange(size) - (size - 1) / 2) * pixel_spacing_mm).astype(np.float32)
     back = 119.0 * patient.scale[1] + patient.fat_mm[2]
-    for drop, sag in ((6.0, 480.0), (38.0, 520.0)):
-        middle = back + drop + 3.0 * patient.numbers["table_y"]
-        distance = 0.9 - np.abs(line[:, None] - (middle - line[None, :] ** 2 / (2 * sag)))
+    numbers = patient.numbers
+    if numbers["table_depth"] > 46.0:  # so far down that it lies outside the field of view
+        return
+    sag = numbers["table_sag"]
+    for drop, radius in ((6.0, sag), (6.0 + numbers["table_depth"], 1.08 * sag)):
+        middle = back + drop + 3.0 * numbers["table_y"]
+        distance = 0.9 - np.abs(line[:, None] - (middle - line[None, :] ** 2 / (2 * radius)))
         cover = np.clip(0.5 + distance / pixel_spacing_mm, 0, 1) * (hu < -500)
-        hu += cover * (330.0 - hu)
+        hu += cover * (numbers["table_hu"] - hu)
 
 
 def draw_bones(scene: Scene) -> None:
@@ -87,8 +99,8 @@ def bone(scene: Scene, patch: Patch, distance: np.ndarray, *, shell_mm: float, m
     canvas = scene.canvas
     grain = scene.fine[patch.place] + 0.4 * scene.mid[patch.place]
     shell = 1.0 - canvas.cover(distance - shell_mm)
-    hu = marrow_hu + 38.0 * grain
-    hu = hu + shell * (620.0 + 90.0 * scene.mid[patch.place] - hu)
+    hu = marrow_hu + 48.0 * grain
+    hu = hu + shell * (520.0 + 90.0 * scene.mid[patch.place] - hu)
     canvas.paint(patch, canvas.cover(distance), hu)
 
 
@@ -106,10 +118,13 @@ def _fat(patient: Patient, z: float) -> np.ndarray:
 
 def _muscle_hu(scene: Scene, depth: np.ndarray) -> np.ndarray:
     """Muscle with fat between its layers; `depth` runs from 0 at the outer to 1 at the inner side."""
-    muscle = scene.patient.hu["muscle"] + 5.0 * scene.fine + 5.0 * scene.mid
+    muscle = scene.patient.hu["muscle"] + 9.0 * scene.fine + 6.0 * scene.mid + 4.0 * scene.coarse
     layer = np.exp(-(((depth - 0.46 - 0.10 * scene.coarse) / 0.085) ** 2)) * np.clip(0.75 + 0.45 * scene.coarse, 0, 1)
     streaks = np.clip((scene.fine + 1.1 * scene.mid - 1.6) * 0.45, 0, 0.8)
-    fat_part = np.maximum(layer * 0.85, streaks)
+    fascia = np.clip(1.0 - np.abs(depth - 0.72 - 0.12 * scene.coarse + 0.03 * scene.mid) / 0.035, 0, 1) * 0.55
+    bundles = np.maximum(1.0 - np.abs(scene.mid - 0.4 * scene.fine) / 0.22, 0.0) * 0.42
+    marbling = np.maximum(fascia, bundles * scene.patient.numbers["marbling"])
+    fat_part = np.maximum(np.maximum(layer * 0.85, streaks), marbling)
     return muscle + fat_part * (scene.patient.hu["fat"] - muscle)
 
 
@@ -179,7 +194,7 @@ def _draw_spine(scene: Scene) -> None:
     front = radial_distance(np.hypot(dx, dy), np.arctan2(dy, dx), radii * waist)
     canvas.paint(patch, canvas.cover(front), 92.0 + 8.0 * scene.mid[patch.place])
     if body > 0:
-        shell = 1.5 + 1.5 * (1.0 - np.clip((edge - 0.02) / 0.08, 0, 1))
+        shell = 0.8 + 1.5 * (1.0 - np.clip((edge - 0.02) / 0.08, 0, 1))
         distance = np.where(body < 1, front - 3.0 * (1 - body), front)
         bone(scene, patch, distance, shell_mm=shell, marrow_hu=hu["marrow"])
     canal = ellipse(patch, (0.0, 71.5), (12.0, 9.0))

@@ -1,8 +1,8 @@
 """Vessels and other tubes: trees that fill an organ, and paths through given points, as segments in space.
 
 A tree grows from its root by joining random end points, one after the other, to the nearest branch; radii then
-follow Murray's law, so that the stem feeds all ends. Because segments are tubes in space, a vessel goes on from
-slice to slice.
+follow Murray's law, or the same with another exponent, so that the stem feeds all ends. Because segments are tubes in
+space, a vessel goes on from slice to slice.
 
 References
 ----------
@@ -16,6 +16,9 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from iqagpt.data.anatomy.canvas import Canvas, capsule
+
+#: Where on the way from the middle of a branch to an end point the new branch sets off.
+FORK = 0.105
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ class Tubes:
         return Tubes(self.start[keep], self.end[keep], self.radius[keep])
 
 
-def grow_tree(root: Sequence[Sequence[float]], ends: np.ndarray, *, end_radius_mm: float, bend: float = 0.35) -> Tubes:
+def grow_tree(
+    root: Sequence[Sequence[float]], ends: np.ndarray, *, end_radius_mm: float, exponent: float = 3.0
+) -> Tubes:
     """Grow a tree from a stem to a set of end points.
 
     Parameters
@@ -51,21 +56,26 @@ def grow_tree(root: Sequence[Sequence[float]], ends: np.ndarray, *, end_radius_m
         End points, joined in this order.
     end_radius_mm : float
         Radius of the last branches.
-    bend : float
-        Where on the way from the nearest branch the new one sets off: 0 at its middle, 1 at the end point.
+    exponent : float
+        What power of a stem's radius is the sum of its branches'; 3 is Murray's. A larger one makes more of the small
+        vessels large enough to be seen.
     """
-    points = [np.asarray(p, float) for p in root]
-    parents = list(range(-1, len(points) - 1))
+    count = len(root)
+    points = np.zeros((count + 2 * len(ends), 3))
+    points[:count] = root
+    parents = np.arange(-1, len(points) - 1)
+    middles = np.zeros_like(points)  # of the branch that ends in each node
+    middles[1:count] = (points[1:count] + points[: count - 1]) / 2
     for end in ends:
-        nodes = np.asarray(points)
-        child = 1 + int(np.argmin(np.linalg.norm((nodes[1:] + nodes[parents[1:]]) / 2 - end, axis=1)))
-        parent = parents[child]
-        fork = (points[child] + points[parent]) / 2
-        fork = fork + bend * 0.3 * (end - fork)
-        points += [fork, end]
-        parents += [parent, len(points) - 2]
-        parents[child] = len(points) - 2
-    return _murray(np.asarray(points), np.asarray(parents), end_radius_mm)
+        child = 1 + int(np.argmin(np.square(middles[1:count] - end).sum(axis=1)))
+        parent, fork = parents[child], count
+        points[fork] = middles[child] + FORK * (end - middles[child])
+        points[fork + 1] = end
+        parents[fork], parents[fork + 1], parents[child] = parent, fork, fork
+        for node in (child, fork, fork + 1):
+            middles[node] = (points[node] + points[parents[node]]) / 2
+        count += 2
+    return _murray(points, parents, end_radius_mm, exponent)
 
 
 def path(points: Sequence[Sequence[float]], *, spacing_mm: float = 4.0) -> Tubes:
@@ -127,7 +137,7 @@ def union_distance(patch_x: np.ndarray, patch_y: np.ndarray, tubes: Tubes, z: fl
     return best
 
 
-def _murray(points: np.ndarray, parents: np.ndarray, end_radius_mm: float) -> Tubes:
+def _murray(points: np.ndarray, parents: np.ndarray, end_radius_mm: float, exponent: float) -> Tubes:
     """Radii from the ends down: nodes are not in order of depth, so flow is summed along each end's way to the root."""
     flow = np.zeros(len(points))
     is_end = ~np.isin(np.arange(len(points)), parents)
@@ -136,4 +146,4 @@ def _murray(points: np.ndarray, parents: np.ndarray, end_radius_mm: float) -> Tu
             flow[node] += 1.0
             node = parents[node]
     child = np.flatnonzero(parents >= 0)
-    return Tubes(points[parents[child]], points[child], end_radius_mm * np.cbrt(flow[child]))
+    return Tubes(points[parents[child]], points[child], end_radius_mm * flow[child] ** (1.0 / exponent))

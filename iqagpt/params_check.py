@@ -1,4 +1,4 @@
-"""All problems of a params file at once, before anything runs: what ``iqagpt validate`` prints."""
+"""All problems of a params file at once, before anything runs: what ``iqagpt check`` prints."""
 
 import importlib
 from collections.abc import Iterator

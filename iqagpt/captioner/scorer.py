@@ -1,0 +1,46 @@
+"""The captioner as a `Scorer`: images from anywhere to captions, and scores read from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from iqagpt.captioner.captioner import load_captioner
+from iqagpt.captioner.decoding import generate
+from iqagpt.criteria import KEYS, caption_to_scores
+from iqagpt.device import pick_device
+from iqagpt.scorers import Scorer, window_batches
+
+#: The template needs up to 75 tokens; a caption ends by itself well before this.
+MAX_TOKENS = 128
+BATCH_SIZE = 8
+
+
+def load_scorer(path: str | Path) -> Scorer:
+    """Load a captioner; see `iqagpt.scorers`.
+
+    Raises
+    ------
+    ArtifactError
+        As `load_captioner`.
+    """
+    model, tokenizer, artifact = load_captioner(path, pick_device())
+    device = next(model.parameters()).device
+    window_hu = tuple(artifact.info["window_hu"])
+
+    def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
+        captions: list[str] = []
+        for batch in window_batches(images_hu, window_hu, BATCH_SIZE):
+            captions += generate(model, tokenizer, torch.from_numpy(batch).to(device), max_tokens=MAX_TOKENS)
+        return read_captions(captions)
+
+    return Scorer(score, window_hu, model.config["image_size"], "whole scores")
+
+
+def read_captions(captions: list[str]) -> pd.DataFrame:
+    """Return the four criteria read from captions, with ``caption`` and ``unparsed``."""
+    scores = [caption_to_scores(caption) for caption in captions]
+    table = pd.DataFrame({key: pd.array([s.get(key) for s in scores], dtype="Float64") for key in KEYS})
+    return table.assign(caption=captions, unparsed=[";".join(k for k in KEYS if k not in s) for s in scores])

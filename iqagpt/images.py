@@ -1,0 +1,253 @@
+"""Reading an image of any kind in HU: DICOM, NIfTI, ``.npy`` in HU, PNG and TIFF with a stated window.
+
+What a user names from outside the pipeline comes in here: the images of a study (`iqagpt.study`), a single scan to assess.
+Nothing is guessed: a file that does not say what its values mean in HU is refused, with what to do about it. What an image
+cannot say (pixel spacing, HU beyond a window) is left empty and written into its notes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from iqagpt.ct import AIR_HU, STORED_RANGE_HU, from_window
+from iqagpt.data.dicom import MAX_SIDE_PX, MIN_AXIAL_COSINE, is_dicom, read_ct
+from iqagpt.errors import InputError
+
+#: Suffixes by kind; files without a suffix are images only if they are DICOM files.
+SUFFIXES = {
+    "DICOM": (".dcm", ".ima"),
+    "NIfTI": (".nii", ".nii.gz"),
+    "NumPy": (".npy",),
+    "PNG": (".png",),
+    "TIFF": (".tif", ".tiff"),
+}
+MAX_SLICES = 4096
+#: A 16-bit picture that fills less of its range than this is probably not stretched over it.
+LEAST_FILLED = 1 / 8
+_KINDS = "DICOM, NIfTI (.nii, .nii.gz), .npy in HU, PNG or TIFF with a window"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CTImage:
+    """The slices of one file.
+
+    Attributes
+    ----------
+    slices_hu : ndarray, (S, H, W), int16, HU
+        Rows run to the patient's back, columns to the patient's left, slices (of NIfTI) to the head.
+    pixel_spacing_mm : float or None
+        Side of the square pixel; None where the file does not say.
+    window_hu : (lower, upper) or None
+        Values outside were lost before the file was written; None where the file holds the full range.
+    notes : tuple of str
+        What was taken for granted or is not known, for the user to see.
+    """
+
+    slices_hu: np.ndarray
+    pixel_spacing_mm: float | None
+    window_hu: tuple[float, float] | None
+    notes: tuple[str, ...] = ()
+
+
+def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -> CTImage:
+    """Read an image file in HU.
+
+    Parameters
+    ----------
+    path : path
+        DICOM (one axial CT slice), NIfTI in HU, ``.npy`` in HU of shape (H, W) or (S, H, W), or a grey PNG or TIFF.
+    window_hu : (lower, upper), optional
+        HU of black and white of PNG and TIFF: 0 and 255 of 8 bits, 0 and 65535 of 16 bits, 0 and 1 of floating point. Other
+        kinds state HU themselves and ignore it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of no known kind, or does not say what its values are in HU.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{file}: no such image file")
+    kind = image_kind(file)
+    if kind is None:
+        raise InputError(f"{file}: not an image of a known kind; expected {_KINDS}")
+    if kind == "DICOM":
+        ct = read_ct(file)
+        return CTImage(ct.pixels_hu[None], ct.header.pixel_spacing_mm, None)
+    if kind == "NIfTI":
+        return _read_nifti(file)
+    if kind == "NumPy":
+        return _read_numpy(file)
+    return _read_picture(file, kind, window_hu)
+
+
+def image_kind(path: Path) -> str | None:
+    """Tell the kind of an image file, one of `SUFFIXES`, by its name, or None; DICOM files need no suffix."""
+    name = path.name.lower()
+    for kind, suffixes in SUFFIXES.items():
+        if name.endswith(suffixes):
+            return kind
+    return "DICOM" if is_dicom(path) else None
+
+
+def find_images(folder: Path) -> Iterator[Path]:
+    """Yield the image files below a folder, sorted, hidden ones left out."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file() and path.name != "DICOMDIR" and image_kind(path):
+            yield path
+
+
+def fit_square(image_hu: np.ndarray, side: int) -> np.ndarray:
+    """Crop or pad an image about its centre; pixels are never resampled.
+
+    Parameters
+    ----------
+    image_hu : ndarray, (H, W), HU
+    side : int
+        Wanted height and width in pixels.
+
+    Returns
+    -------
+    ndarray, (side, side), dtype of `image_hu`
+        Air (-1024 HU) where the image was too small.
+    """
+    fitted = np.full((side, side), AIR_HU, image_hu.dtype)
+    source, target = zip(*(_overlap(length, side) for length in image_hu.shape), strict=True)
+    fitted[target] = image_hu[source]
+    return fitted
+
+
+def _overlap(length: int, side: int) -> tuple[slice, slice]:
+    common = min(length, side)
+    begins = (length - common) // 2, (side - common) // 2
+    return slice(begins[0], begins[0] + common), slice(begins[1], begins[1] + common)
+
+
+def _read_nifti(file: Path) -> CTImage:
+    import nibabel
+    from nibabel import orientations
+
+    try:
+        image = nibabel.load(file)
+        shape = image.shape
+        _check_volume(file, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape, image.get_data_dtype())
+        spacing_mm = _nifti_spacing(file, image.affine)
+        slices = (np.asarray(image.dataobj[:, :, k]).reshape(shape[:2]) for k in range(shape[2]))
+        values_hu = _stored_hu(file, slices)
+    except InputError:
+        raise
+    except Exception as error:  # nibabel raises many types, down to zlib's, for damaged files
+        raise InputError(f"{file}: cannot be read as NIfTI ({_first_line(error)}); copy or convert it again") from error
+    lps = orientations.ornt_transform(
+        orientations.io_orientation(image.affine), orientations.axcodes2ornt(("L", "P", "S"))
+    )
+    placed = orientations.apply_orientation(np.moveaxis(values_hu, 0, 2), lps)
+    return CTImage(np.ascontiguousarray(placed.transpose(2, 1, 0)), spacing_mm, None)
+
+
+def _nifti_spacing(file: Path, affine: np.ndarray) -> float:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not (lengths > 0).all():
+        raise InputError(f"{file}: its affine is not a placement in space; convert it again")
+    if np.abs(affine[2, :3] / lengths).argmax() != 2 or abs(affine[2, 2] / lengths[2]) < MIN_AXIAL_COSINE:
+        raise InputError(f"{file}: its slices are not axial; reorient the volume, e.g. fslreorient2std")
+    if not np.isclose(lengths[0], lengths[1], rtol=1e-3):
+        raise InputError(f"{file}: pixels of {lengths[0]:g} x {lengths[1]:g} mm, expected square ones; resample it")
+    return float(lengths[0])
+
+
+def _read_numpy(file: Path) -> CTImage:
+    try:
+        values = np.load(file, mmap_mode="r", allow_pickle=False)
+        if values.ndim == 2:
+            values = values[None]
+        _check_volume(file, values.shape[::-1], values.dtype)
+        values_hu = _stored_hu(file, values)
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{file}: cannot be read as a NumPy array ({_first_line(error)}); write it again") from error
+    return CTImage(values_hu, None, None, ("pixel spacing unknown (.npy)",))
+
+
+def _check_volume(file: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if len(shape) != 3 or not all(shape):
+        raise InputError(f"{file}: an array of shape {shape}; expected one slice, or slices stacked")
+    if max(shape[:2]) > MAX_SIDE_PX or shape[2] > MAX_SLICES:
+        raise InputError(
+            f"{file}: {shape[0]} x {shape[1]} x {shape[2]}; at most {MAX_SIDE_PX} a side, {MAX_SLICES} slices"
+        )
+    if dtype.kind not in "iuf":
+        raise InputError(f"{file}: holds {dtype} (colour?); expected one number a pixel, in HU")
+
+
+def _stored_hu(file: Path, slices: Iterable[np.ndarray]) -> np.ndarray:
+    # Slice by slice: a whole volume as float64 would take four times its own size.
+    parts, low, high = [], np.inf, -np.inf
+    for values in slices:
+        values = np.asarray(values, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise InputError(f"{file}: holds NaN or infinite values; expected HU: write air (-1024) instead")
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        parts.append(np.clip(np.rint(values), *STORED_RANGE_HU).astype(np.int16))
+    if low >= 0 and high <= 1:
+        raise InputError(f"{file}: values from {low:g} to {high:g} are not HU; expected HU: undo the normalisation")
+    return np.stack(parts)
+
+
+def _read_picture(file: Path, kind: str, window_hu: tuple[float, float] | None) -> CTImage:
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=(kind,)) as picture:
+            if max(picture.size) > MAX_SIDE_PX:
+                raise InputError(f"{file}: {picture.height} x {picture.width} pixels; at most {MAX_SIDE_PX} a side")
+            if getattr(picture, "n_frames", 1) > 1:
+                raise InputError(f"{file}: holds {picture.n_frames} pictures; expected one a file")
+            mode = picture.mode
+            values = np.asarray(picture)
+    except InputError:
+        raise
+    except Exception as error:  # pillow raises many types, down to struct.error, for damaged files
+        raise InputError(f"{file}: cannot be read as {kind} ({_first_line(error)}); copy or export it again") from error
+    fractions, note = _fractions(file, mode, values)
+    if window_hu is None:
+        raise InputError(
+            f"{file}: {kind}, {_mode_name(mode)}, without a window: its values cannot be told in HU; state the HU of black and "
+            "white (--window LOWER UPPER, or window_hu in study.yaml)"
+        )
+    notes = ("pixel spacing unknown (picture)", *([note] if note else []))
+    return CTImage(from_window(fractions, window_hu)[None], None, window_hu, notes)
+
+
+def _fractions(file: Path, mode: str, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return a picture's values as fractions of white, and a note where their range looks odd."""
+    if mode in ("RGB", "RGBA", "P", "PA", "LA", "La", "CMYK", "YCbCr", "LAB", "HSV"):
+        raise InputError(
+            f"{file}: a colour picture (mode {mode}), and CT has one value a pixel; export it in grey, without transparency"
+        )
+    if mode == "F":
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0 and high <= 1):  # false for NaN as well
+            raise InputError(
+                f"{file}: floating point from {low:g} to {high:g}, expected 0 (black) to 1 (white); for HU write .npy"
+            )
+        return values, ""
+    if mode not in ("L", "I;16", "I;16B"):
+        raise InputError(f"{file}: pixels of mode {mode}; expected 8 or 16 bits unsigned, or floating point in [0, 1]")
+    white = 255 if mode == "L" else 65535
+    note = ""
+    if mode != "L" and values.max() < LEAST_FILLED * white:
+        note = f"16 bits filled only up to {values.max()} of {white}; white is {white}: check how it was exported"
+    return values.astype(np.float32) / white, note
+
+
+def _mode_name(mode: str) -> str:
+    return {"L": "8-bit", "F": "floating-point"}.get(mode, "16-bit")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
