@@ -115,7 +115,7 @@ def _own_grids(table: pd.DataFrame, title: str) -> list[Grid]:
         if not row["here"]:
             continue
         measure, name = row.get("measure", "accuracy"), row.get("method") or row.get("variant")
-        cells.setdefault(measure, {}).setdefault(name, {})[row["criterion"]] = row["here"]
+        cells.setdefault(measure, {}).setdefault(name, {})[row["criterion"]] = f"{float(row['here']):.6f}"
         if measure == "accuracy" and row["images"] and name != MEAN:
             images[name] = int(float(row["images"]))
     return [
@@ -167,9 +167,9 @@ def _check_shares(grid: Grid) -> Iterator[str | None]:
 
 
 def _half_digit(text: str) -> float:
-    """Return half a unit of a figure's last digit; at least of the sixth significant one, which our tables round to."""
-    decimals = len(text.partition(".")[2]) if "e" not in text.lower() else 6
-    return 0.5 * 10.0 ** -min(decimals, 6) if decimals else 5e-7
+    """Return half a unit of a figure's last digit, of the sixth decimal at least: our tables are rounded there."""
+    decimals = 6 if "e" in text.lower() else min(len(text.partition(".")[2]), 6)
+    return 0.5 * 10.0**-decimals
 
 
 def _printed(row: Mapping[str, float]) -> dict[str, str]:
