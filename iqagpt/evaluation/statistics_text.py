@@ -74,8 +74,8 @@ def _rivals(data: Comparison, rivals: pd.DataFrame) -> Iterator[str]:
         grid.append([name, with_interval(row["difference"], row["lower"], row["upper"]), f"{row['p']:.3g}", p_holm])
     yield markdown(grid)
     yield (
-        f"Positive: IQAGPT is better. p: exact sign-flip test over {patients} patients, two-sided; the smallest it can give is "
-        f"{smallest_p(patients):.3g}. Holm over the rivals that are not told the variant. The differences below are secondary: "
+        f"Positive: IQAGPT is better (but of MAE negative). p: exact sign-flip test over {patients} patients, "
+        f"two-sided; the smallest it can give is {smallest_p(patients):.3g}. Holm over the rivals that are not told the variant. The differences below are secondary: "
         "no test.\n"
     )
     others = [place for place in COMPARED if place != PRIMARY]

@@ -58,6 +58,8 @@ class EvaluateParams:
             raise ValueError(f"baselines: expected each name once, got {', '.join(sorted(repeated))} repeatedly")
         if self.draws < 100:
             raise ValueError(f"draws: expected at least 100 (2000 for results to print), got {self.draws}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
 
 
 def table_rows(estimates: pd.DataFrame) -> dict[str, pd.DataFrame]:
