@@ -75,8 +75,8 @@ def _rivals(data: Comparison, rivals: pd.DataFrame) -> Iterator[str]:
     yield markdown(grid)
     yield (
         f"Positive: IQAGPT is better (but of MAE negative). p: exact sign-flip test over {patients} patients, "
-        f"two-sided; the smallest it can give is {smallest_p(patients):.3g}. Holm over the rivals that are not told the variant. The differences below are secondary: "
-        "no test.\n"
+        f"two-sided; the smallest it can give is {smallest_p(patients):.3g}. Holm over the rivals that are not "
+        "told the variant. The differences below are secondary: no test.\n"
     )
     others = [place for place in COMPARED if place != PRIMARY]
     grid = [["Measure", *names]]
