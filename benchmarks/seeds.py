@@ -44,7 +44,8 @@ def run_seed(seed: int, folder: Path) -> dict:
     metrics = folder / "evaluate.json"
     stage(
         "evaluate", "--predictions", predictions, "--captions", "data/captions", "--split", "data/split",
-        "--output", folder / "results", "--metrics", metrics, "--by-variant", folder / "by_variant.json", *common,
+        "--variants", "data/variants", "--output", folder / "results", "--metrics", metrics,
+        "--by-variant", folder / "by_variant.json", *common,
     )  # fmt: skip
     return {
         "evaluate": json.loads(metrics.read_text()),

@@ -148,6 +148,65 @@ def agreement(
         typer.echo(f"No column {PATIENT}: images of one patient count as independent; intervals too narrow.", err=True)
 
 
+@app.command("check-table")
+def check_table(
+    table: Annotated[
+        str,
+        typer.Argument(help="'paper', a folder of results, one of its tables, or any CSV table with names in front."),
+    ],
+    images: Annotated[int | None, typer.Option(min=1, help="Of how many images the figures are shares.")] = None,
+) -> None:
+    """Recompute means and denominators of a printed table, and name what does not add up.
+
+    Exit status: 0 all adds up, 1 something does not, or the table cannot be read.
+    """
+    from iqagpt.errors import UserError
+    from iqagpt.evaluation.check_table import check_file, check_paper, check_results
+
+    try:
+        if table == "paper":
+            verdict = check_paper()
+        elif Path(table).is_dir():
+            verdict = check_results(Path(table))
+        else:
+            verdict = check_file(Path(table), images)
+    except UserError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    for problem in verdict.problems:
+        typer.echo(problem)
+    typer.echo(f"checked: {verdict.means} means, {verdict.shares} shares; {len(verdict.problems)} do not add up")
+    raise typer.Exit(1 if verdict.problems else 0)
+
+
+@app.command()
+def folds(
+    root: Annotated[Path, typer.Option(help="Folder of the repository.")] = Path(),
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV of the pooled figures to write.")] = None,
+    draws: Annotated[int, typer.Option(min=200, max=100_000, help="Of the bootstrap.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 23,
+) -> None:
+    """Gather DVC experiments over split.fold into one table, with intervals and tests over all patients.
+
+    Run them first: dvc exp run --queue -S 'split.fold=range(0,5)', then dvc queue start.
+    """
+    from iqagpt.artifacts import write_table
+    from iqagpt.errors import UserError
+    from iqagpt.evaluation.folds import find_folds, gather, render
+
+    try:
+        found, notes = find_folds(root)
+        gathered = gather(found, draws=draws, seed=seed)
+        if output is not None:
+            write_table(output, gathered.pooled)
+    except (UserError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(render(gathered), nl=False)
+
+
 @app.command()
 def validate(
     source: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder with images and scores, or a study.yaml.")],

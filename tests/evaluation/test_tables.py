@@ -4,32 +4,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.evaluation import paper
-from iqagpt.evaluation.captions import METRICS
+from iqagpt.evaluation.caption_totals import METRICS
 from iqagpt.evaluation.comparison import SHUFFLED, Comparison, load_comparison
+from iqagpt.evaluation.measurement import COLUMNS
 from iqagpt.evaluation.tables import EvaluateParams, render, table4_rows, table_rows
 from tests.evaluation.prediction_tables import METHODS, write_predictions
 
 TEXT = dict.fromkeys(METRICS, 0.5)
+FEW_PATIENTS = "TOO FEW PATIENTS: 1."
 FOUR = dict.fromkeys((*KEYS, "mean"), 0.25)
 THREE = dict.fromkeys((*ALWAYS_SCORED, "mean"), 0.75)
-FULL: dict[str, Any] = {"captioning": TEXT, "accuracy": FOUR, "plcc": THREE, "srocc": THREE, "unparsed": 0.0}
-METRICS_FILE: dict[str, Any] = {
-    "n_images": 8,
-    "score_source": "simulated",
+FULL: dict[str, Any] = {"captioning": TEXT, "accuracy": FOUR, "plcc": THREE, "srocc": THREE}
+METHODS_HERE: dict[str, Any] = {
     **dict.fromkeys(("iqagpt", "vit_r", "majority_by_variant"), FULL),
-    "majority": {**FULL, "plcc": {}, "srocc": {}},
+    "majority": {**FULL, "plcc": dict.fromkeys(THREE, np.nan), "srocc": dict.fromkeys(THREE, np.nan)},
+    SHUFFLED: {"captioning": dict.fromkeys(METRICS, 0.1)},
 }
-BY_VARIANT = {"red_cnn": FOUR, "ndct": FOUR, "custom": dict.fromkeys(FOUR, 1.0)}
+BY_VARIANT = {"red_cnn": FOUR, "ndct": FOUR, "custom": dict.fromkeys(FOUR, 1.0), "mean": dict.fromkeys(FOUR, 0.5)}
+
+
+def estimates(methods: dict[str, Any], interval: float = np.nan) -> pd.DataFrame:
+    rows = [
+        (method, measure, key, value, value - interval, value + interval, "bca", 8, 1)
+        for method, measures in methods.items()
+        for measure, values in measures.items()
+        for key, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
-    return {**table_rows(METRICS_FILE, dict.fromkeys(METRICS, 0.1)), "table4": table4_rows(BY_VARIANT)}
+    return {**table_rows(estimates(METHODS_HERE)), "table4": table4_rows(estimates({"iqagpt": BY_VARIANT}))}
 
 
 @pytest.fixture
@@ -114,7 +126,7 @@ def test_a_real_readers_scores_are_not_called_simulated(data: Comparison, tables
 
 
 def test_without_any_run_the_paper_alone_is_listed() -> None:
-    tables = table_rows({"iqagpt": FULL}, TEXT)
+    tables = table_rows(estimates({"iqagpt": FULL}))
     methods = set(tables["table3"]["method"])
     assert methods == {name for name, parts in paper.PRINTED.items() if "plcc" in parts}
 
@@ -130,4 +142,27 @@ def test_without_any_run_the_paper_alone_is_listed() -> None:
 )
 def test_params_refuse_names_that_cannot_be(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=f"baselines: .*{message}"):
-        EvaluateParams(names)
+        EvaluateParams(names, 2000, 1)
+
+
+def test_params_refuse_too_few_draws() -> None:
+    with pytest.raises(ValueError, match=r"draws: expected at least 100.*got 10"):
+        EvaluateParams((), 10, 1)
+
+
+def test_an_interval_stands_beside_its_number(data: Comparison) -> None:
+    wide = table_rows(estimates(METHODS_HERE, 0.125)) | {
+        "table4": table4_rows(estimates({"iqagpt": BY_VARIANT}, 0.125))
+    }
+    text = render(data, wide, {})
+    assert line(text, "Table 1", "iqagpt")[1] == "0.500 [0.375, 0.625] / 0.819"
+    assert line(text, "Table 3", "majority (")[2] == "NA / -"
+    assert line(text, "Table 4", "RED-CNN")[-1] == "0.250 [0.125, 0.375] / 0.840 / 0.870"
+
+
+def test_too_few_patients_are_a_plain_warning(data: Comparison, tables: dict[str, pd.DataFrame]) -> None:
+    assert FEW_PATIENTS in render(data, tables, {})
+    many = replace(data, truth=data.truth.assign(patient_id=[f"P{i}" for i in range(len(data.truth))]))
+    text = render(many, tables, {})
+    assert "TOO FEW" not in text
+    assert "resample the 8 patients" in text

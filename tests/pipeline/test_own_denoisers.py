@@ -4,7 +4,6 @@ A function and a folder of images are named in params; no code is changed. The s
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from workspace import REPOSITORY, read_yaml
 
 from iqagpt.artifacts import create_artifact, open_artifact, read_table
 from iqagpt.evaluation import comparison
-from iqagpt.evaluation.captions import METRICS, Corpus
 from stages import baseline, caption, denoise, denoisers, evaluate, predict, read, train
+from tests.evaluation.prediction_tables import count_equal
 
 SIDE = 64
 EIGHT = ["ndct", "ldct", *(f"map_nn_d{level}" for level in range(1, 6)), "red_cnn"]
@@ -65,7 +64,11 @@ def write_slices(root: Path) -> None:
             noise = noise_hu * rng.standard_normal(shape)
             writer.array(name, shape, np.int16)[:] = scene - 40 * mask.astype(float) + noise
         table = {"slice_id": ids, "patient_id": [name[:4] for name in ids], "row": range(len(ids))}
-        writer.manifest(pd.DataFrame(table | {"has_lesion": [0, 1] * 3, "pixel_spacing_mm": 0.7}))
+        writer.manifest(
+            pd.DataFrame(
+                table | {"has_lesion": [0, 1] * 3, "lesion_contrast_hu": [None, -40.0] * 3, "pixel_spacing_mm": 0.7}
+            )
+        )
         writer.info["window_hu"] = [-160.0, 240.0]
     parts = ["train", "train", "val", "val", "test", "test"]
     with create_artifact(root / "split", "split") as writer:
@@ -73,12 +76,6 @@ def write_slices(root: Path) -> None:
     (root / "images/elsewhere").mkdir(parents=True)
     for name, ldct in zip(ids, open_artifact(root / "lesions", "lesions").array("ldct"), strict=True):
         np.save(root / f"images/elsewhere/{name}.npy", ndimage.uniform_filter(ldct.astype(np.float32), 3))
-
-
-def share_equal(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, float]]:
-    """Stand in for the text metrics, which need Java; they know nothing of variants."""
-    shares = {name: float(np.mean([a == b for a, b in zip(*sides, strict=True)])) for name, sides in corpora.items()}
-    return {name: dict.fromkeys(METRICS, share) for name, share in shares.items()}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +89,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IQAGPT_DEVICE", "cpu")
         patch.chdir(REPOSITORY)
-        patch.setattr(comparison, "score_captions", share_equal)
+        patch.setattr(comparison, "count_captions", count_equal)
         for name in ("map_nn", "red_cnn"):
             run(denoisers.app, root, name, lesions="lesions", split="split", output=f"denoisers/{name}")
         run(denoise.app, root, lesions="lesions", denoisers="denoisers", output="variants", metrics="denoise.json")
@@ -101,11 +98,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs = {"variants": "variants", "captions": "captions", "split": "split"}
         run(train.app, root, **inputs, output="iqagpt", metrics="train.json")
         asked = {"variants": "variants", "split": "split", "output": "predictions/iqagpt.csv"}
-        run(predict.app, root, model="iqagpt", **asked)
+        run(predict.app, root, model="iqagpt", metrics="predict.json", **asked)
         for name in ("majority", "majority_by_variant"):
             table = f"predictions/{name}.csv"
             run(baseline.app, root, name, **inputs, output=f"baseline/{name}", predictions=table)
-        inputs = {"predictions": "predictions", "captions": "captions", "split": "split"}
+        inputs |= {"predictions": "predictions"}
         run(evaluate.app, root, **inputs, output="results", metrics="evaluate.json", by_variant="by_variant.json")
     torch.set_num_threads(threads)
     return root

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from iqagpt.artifacts import create_artifact, open_artifact
+from iqagpt.denoise.variants import compare
 from stages import denoise, denoisers
 
 SIDE = 48
@@ -117,6 +118,21 @@ def test_metrics_say_that_denoising_helps_and_in_which_window(folder):
     assert metrics["map_nn_d5"]["rmse_hu"] < 0.9 * metrics["ldct"]["rmse_hu"]
     assert metrics["red_cnn"]["psnr_db"] > metrics["ldct"]["psnr_db"] + 1
     assert set(metrics["ldct"]) == {"psnr_db", "rmse_hu", "ssim"}
+
+
+def test_every_image_has_its_own_fidelity_and_the_metrics_are_their_means(folder):
+    run_denoise(folder)
+    variants = open_artifact(folder / "variants", "variants")
+    table = variants.table("fidelity")
+    images = variants.manifest
+    assert sorted(table["image_id"]) == sorted(images.loc[images["variant"] != "ndct", "image_id"])
+    metrics = json.loads((folder / "variants.json").read_text())
+    for variant, rows in table.groupby("variant"):
+        assert rows["ssim"].mean() == pytest.approx(metrics[variant]["ssim"], abs=1e-5)
+    ndct, ldct = variants.array("ndct"), variants.array("ldct")
+    own = compare(ldct[1], ndct[1], tuple(variants.info["window_hu"]))
+    row = table.set_index("image_id").loc["B_000_ldct"]
+    assert row["rmse_hu"] == pytest.approx(own["rmse_hu"], rel=1e-5)
 
 
 def test_a_second_run_gives_the_same_bytes(folder):

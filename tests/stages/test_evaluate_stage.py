@@ -1,28 +1,27 @@
 """The stage ``evaluate``: files, numbers, equal bytes, errors."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from iqagpt.artifacts import open_artifact, write_table
 from iqagpt.criteria import KEYS
 from iqagpt.evaluation import comparison
-from iqagpt.evaluation.captions import METRICS, Corpus
+from iqagpt.evaluation.caption_totals import METRICS
 from stages.evaluate import app
-from tests.evaluation.prediction_tables import METHODS, perfect, write_predictions
+from tests.evaluation.prediction_tables import METHODS, count_equal, perfect, write_predictions
 
 
 def run(folder: Path, scored_run: Path, baselines: list[str], output: str = "results") -> Result:
     params = folder / "params.yaml"
-    params.write_text(json.dumps({"evaluate": {"baselines": baselines}}))
+    params.write_text(json.dumps({"evaluate": {"baselines": baselines, "draws": 200, "seed": 1}}))
     options = {
         "predictions": folder / "predictions",
         "captions": scored_run / "captions",
         "split": scored_run / "split",
+        "variants": scored_run / "variants",
         "output": folder / output,
         "metrics": folder / f"{output}.json",
         "by-variant": folder / f"{output}_by_variant.json",
@@ -31,19 +30,13 @@ def run(folder: Path, scored_run: Path, baselines: list[str], output: str = "res
     return CliRunner().invoke(app, [word for name, value in options.items() for word in (f"--{name}", str(value))])
 
 
-def share_equal(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, float]]:
-    """Stand in for the text metrics, which take Java some ten seconds to load; test_captions.py runs them."""
-    shares = {name: float(np.mean([a == b for a, b in zip(*sides, strict=True)])) for name, sides in corpora.items()}
-    return {name: dict.fromkeys(METRICS, share) for name, share in shares.items()}
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Path:
     """A folder with the results of two runs on equal inputs, the second with its tables in another order."""
     root = tmp_path_factory.mktemp("evaluate")
     write_predictions(root / "predictions", scored_run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "score_captions", share_equal)
+        patch.setattr(comparison, "count_captions", count_equal)
         assert run(root, scored_run, list(METHODS[1:])).exit_code == 0
         for method in METHODS:
             file = root / f"predictions/{method}.csv"
@@ -55,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Path:
 
 def test_metrics_have_the_agreed_shape_and_values(folder: Path) -> None:
     metrics = json.loads((folder / "results.json").read_text())
-    assert set(metrics) == {*METHODS, "score_source", "n_images"}
+    assert set(metrics) == {*METHODS, "score_source", "n_images", "n_patients"}
     assert metrics["score_source"] == "simulated"
     assert set(metrics["iqagpt"]["captioning"]) == set(METRICS)
     assert metrics["iqagpt"]["captioning"]["bleu_4"] == 1

@@ -26,6 +26,7 @@ def write_pairs(tmp_path, patients, *, same=False):
         ndct[:] = np.random.default_rng(0).integers(-160, 240, size=ndct.shape)
         if same:
             ndct[-1] = ndct[0]
+        writer.info["window_hu"] = [-160.0, 240.0]
         slice_ids = [f"{patient}_{i % 2:03d}" for i, patient in enumerate(ids)]
         writer.manifest(pd.DataFrame({"slice_id": slice_ids, "patient_id": ids, "row": range(len(ids))}))
 
@@ -72,4 +73,15 @@ def test_leak_between_patients_is_refused(tmp_path):
     result = run(tmp_path)
     assert result.exit_code == 1
     assert "L001_000 and L004_001 are the same image" in result.output
+    assert not (tmp_path / "split").exists()
+
+
+def test_a_patient_under_two_codes_stops_the_stage(tmp_path):
+    write_pairs(tmp_path, ["L001", "L002", "L003", "L004"])
+    ndct = np.load(tmp_path / "pairs/ndct.npy", mmap_mode="r+")
+    ndct[-1] = ndct[0] + np.random.default_rng(1).normal(0, 10, ndct[0].shape)
+    ndct.flush()
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert "nearly the same image" in result.output
     assert not (tmp_path / "split").exists()

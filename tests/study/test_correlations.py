@@ -35,7 +35,8 @@ def test_every_draw_is_what_scipy_says_of_the_repeated_images(seed):
 def test_draws_are_of_whole_sets_and_seeded():
     members, copies = draw_sets(["b", "a", "b", "c"], draws=100, seed=1)
     assert members.tolist() == [1, 0, 1, 2]
-    assert (copies[0] == 1).all() and (copies.sum(axis=1) == 3).all()
+    assert (copies[0] == 1).all() and (copies[:101].sum(axis=1) == 3).all()
+    assert copies[101:].tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
     assert np.array_equal(copies, draw_sets(["b", "a", "b", "c"], draws=100, seed=1)[1])
     assert not np.array_equal(copies, draw_sets(["b", "a", "b", "c"], draws=100, seed=2)[1])
 
