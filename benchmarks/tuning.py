@@ -61,7 +61,7 @@ def held_out_accuracy(method: str, changes: dict, data: Path, folder: Path) -> d
     else:
         run("baseline", method, *labelled, "--output", folder / "model", "--predictions", table, *common)
     predicted = pd.read_csv(table).set_index("image_id")
-    predicted["unparsed"] = predicted["unparsed"].fillna("")
+    predicted["unparsed"] = predicted["unparsed"].astype(object).fillna("")
     truth = pd.read_csv(data / "captions/manifest.csv").set_index("image_id").loc[predicted.index]
     return accuracy(truth.reset_index(), predicted.reset_index())
 
