@@ -47,7 +47,7 @@ from iqagpt.device import mixed_precision, pick_device
 from iqagpt.scored_images import ScoredImages, open_scored_images
 from iqagpt.training import Fitting
 
-SIDE, PAPER_IMAGES = 512, 50 * 800
+SIDE, PAPER_IMAGES, PAPER_VOCABULARY = 512, 50 * 800, 30522
 PRESETS = {"small": Path("params.yaml"), "paper": Path("presets/paper.yaml")}
 
 
@@ -70,11 +70,18 @@ def make_images(folder: Path, count: int) -> ScoredImages:
     return open_scored_images(folder / "variants", folder / "split", folder / "captions")
 
 
+def vocabulary_size(params: TrainParams, tokenizer: CaptionTokenizer) -> int:
+    """Return the tokenizer's size, or BERT's at BERT's width, as in the paper; the captions use few words of it."""
+    return PAPER_VOCABULARY if params.text.width == 768 else tokenizer.size
+
+
 class OurSide:
     """The loop of stage ``train``; one epoch is a round."""
 
     def __init__(self, params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device):
-        self.model = Captioner(params.encoder, params.text, image_size=SIDE, vocabulary_size=tokenizer.size)
+        self.model = Captioner(
+            params.encoder, params.text, image_size=SIDE, vocabulary_size=vocabulary_size(params, tokenizer)
+        )
         self.count = len(images)
         self.fitting = Fitting(
             self.model,
@@ -123,7 +130,7 @@ class Captions(Dataset):
         }
 
 
-def reference_model(params: TrainParams, vocabulary_size: int) -> VisionEncoderDecoderModel:
+def reference_model(params: TrainParams, words: int) -> VisionEncoderDecoderModel:
     """Build the same layers of transformers' parts."""
     e, t = params.encoder, params.text
     vit = ViTConfig(
@@ -131,7 +138,7 @@ def reference_model(params: TrainParams, vocabulary_size: int) -> VisionEncoderD
         image_size=SIDE, patch_size=e.patch_size, num_channels=1,
     )  # fmt: skip
     bert = BertConfig(
-        vocab_size=vocabulary_size, hidden_size=t.width, num_hidden_layers=t.text_layers + t.fusion_layers,
+        vocab_size=words, hidden_size=t.width, num_hidden_layers=t.text_layers + t.fusion_layers,
         num_attention_heads=t.heads, intermediate_size=t.intermediate, hidden_dropout_prob=t.dropout,
         attention_probs_dropout_prob=t.dropout, is_decoder=True, add_cross_attention=True, use_cache=False,
     )  # fmt: skip
@@ -168,7 +175,7 @@ class TrainerSide:
     """``Trainer`` with the options that its documentation advises for speed; one short training is a round."""
 
     def __init__(self, params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device):
-        self.model = reference_model(params, tokenizer.size)
+        self.model = reference_model(params, vocabulary_size(params, tokenizer))
         self.params, self.images, self.tokenizer, self.device = params, images, tokenizer, device
 
     def round(self) -> float:
@@ -196,7 +203,9 @@ def flops_per_image(
     params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
 ) -> float:
     """Count the operations of matrix products, convolutions and attention, forwards and backwards."""
-    model = Captioner(params.encoder, params.text, image_size=SIDE, vocabulary_size=tokenizer.size).to(device)
+    model = Captioner(
+        params.encoder, params.text, image_size=SIDE, vocabulary_size=vocabulary_size(params, tokenizer)
+    ).to(device)
     loss = caption_loss(images, tokenizer, device)
     batch = torch.from_numpy(images.batch(np.arange(2))).to(device)
     with FlopCounterMode(display=False) as counter:
