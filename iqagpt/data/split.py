@@ -20,6 +20,8 @@ import pandas as pd
 from iqagpt.errors import ArtifactError, ParamsError
 
 TRAIN, VAL, TEST = "train", "val", "test"
+#: Of patients that only pre-training sees.
+PRETRAIN = "pretrain"
 
 
 @dataclass(frozen=True, slots=True)
