@@ -311,7 +311,9 @@ class Contrast(nn.Module):
             for others in (all_images, all_texts):
                 with torch.no_grad():
                     target = (1 - trust) * same + trust * (own_taught @ others.T / self.temperature).softmax(1)
-                losses.append(functional.cross_entropy(own @ others.T / self.temperature, target))
+                found = (own @ others.T / self.temperature).log_softmax(1)
+                # Less the target's entropy, so that a perfect loss is 0 however many captions are equal.
+                losses.append(functional.kl_div(found, target, reduction="batchmean"))
         self.image_queue, self.text_queue = all_images[: self.length], all_texts[: self.length]
         self.key_queue = all_keys[: self.length]
         return torch.stack(losses).mean(), images @ texts.T / self.temperature

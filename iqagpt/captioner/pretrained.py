@@ -141,5 +141,6 @@ def load_checkpoint(model: Captioner, path: Path) -> dict[str, Any]:
 
 
 def _named(model: nn.Module) -> dict[str, torch.Tensor]:
-    # Each tensor once, so that a tied head does not count as missing.
-    return dict((*model.named_parameters(), *model.named_buffers()))
+    # Each stored tensor once: a tied head has one name, and constants such as position numbers are not stored.
+    stored = model.state_dict().keys()
+    return {n: tensor for n, tensor in (*model.named_parameters(), *model.named_buffers()) if n in stored}

@@ -95,6 +95,13 @@ def split_patients(patient_ids: Sequence[str], params: SplitParams) -> dict[str,
     return sides
 
 
+def split_marked(manifest: pd.DataFrame, params: SplitParams) -> dict[str, str]:
+    """Assign every patient of the pairs manifest: those marked ``pretrain`` to that side, the others by `split_patients`."""
+    marked = manifest["pretrain"].astype(bool)
+    sides = split_patients(manifest.loc[~marked, "patient_id"], params)
+    return sides | dict.fromkeys(manifest.loc[marked, "patient_id"], PRETRAIN)
+
+
 def split_table(manifest: pd.DataFrame, sides: dict[str, str]) -> pd.DataFrame:
     """Return slice_id, patient_id and split for every row of the pairs manifest."""
     table = manifest[["slice_id", "patient_id"]].copy()
