@@ -31,19 +31,15 @@ from torch import nn
 from torch.nn import functional
 
 from iqagpt.captioner.captioner import Captioner
+from iqagpt.captioner.contrast import TEMPERATURES, Contrast
 from iqagpt.captioner.image_encoder import texture_energy
+from iqagpt.captioner.masking import WordMask, masked_blocks
 from iqagpt.captioner.text_stack import TextStack
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.config import check_least
-from iqagpt.criteria import all_scores, scores_to_caption
 
 #: Of a masked pixel: the middle of the window.
 GREY = 0.5
-#: Most elongated block of masked patches, as in iBOT.
-ASPECT = 0.3
-#: Of words chosen by the mask: part that becomes [MASK], and of the rest, part that becomes another word (BERT).
-MASKED, REPLACED = 0.8, 0.5
-TEMPERATURES = (1e-3, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +107,9 @@ class ObjectiveParams:
             raise ValueError(f"temperature: expected {TEMPERATURES[0]} to {TEMPERATURES[1]}, got {self.temperature}")
 
 
+OBJECTIVES = tuple(field.name for field in fields(Weights))
+
+
 @dataclass(frozen=True)
 class Batch:
     """One step's images and captions.
@@ -150,8 +149,10 @@ class Objectives(nn.Module):
         self.patch_size = captioner.config["encoder"]["patch_size"]
         self.pad_id = tokenizer.pad_id
         self.student = captioner
-        self.contrast = Contrast(image_width, text_width, settings)
-        self.words = WordMask(tokenizer, settings)
+        self.contrast = Contrast(
+            image_width, text_width, settings.embedding, length=settings.queue, temperature=settings.temperature
+        )
+        self.words = WordMask(tokenizer, settings.masked_words, settings.emphasis)
         if "image" in self.weights:
             self.restore = RestorePatches(image_width, text_width, self.patch_size)
         self.match = nn.Linear(text_width, 2)
@@ -261,93 +262,6 @@ class Objectives(nn.Module):
         return functional.cross_entropy(self.match(fused[:, 0]), truth)
 
 
-class Contrast(nn.Module):
-    """Cross- and intra-modal contrast with a momentum teacher and a queue."""
-
-    def __init__(self, image_width: int, text_width: int, settings: ObjectiveParams) -> None:
-        super().__init__()
-        self.image = nn.Linear(image_width, settings.embedding)
-        self.text = nn.Linear(text_width, settings.embedding)
-        self.image_taught = deepcopy(self.image).requires_grad_(False)
-        self.text_taught = deepcopy(self.text).requires_grad_(False)
-        self.temperature = nn.Parameter(torch.tensor(settings.temperature))
-        self.register_buffer("image_queue", torch.zeros(0, settings.embedding))
-        self.register_buffer("text_queue", torch.zeros(0, settings.embedding))
-        self.register_buffer("key_queue", torch.zeros(0, dtype=torch.long))
-        self.length = settings.queue
-
-    def forward(
-        self,
-        image: torch.Tensor,
-        text: torch.Tensor,
-        taught: tuple[torch.Tensor, torch.Tensor],
-        keys: torch.Tensor,
-        trust: float,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss, and the similarity of images to captions of this batch (B, B).
-
-        Parameters
-        ----------
-        image, text : Tensor, (B, width)
-            [CLS] of the model.
-        taught : (Tensor, Tensor)
-            [CLS] of image and text by the teacher.
-        keys : Tensor, (B,), int64
-        trust : float
-            Part of the targets that comes from the teacher.
-        """
-        with torch.no_grad():
-            self.temperature.clamp_(*TEMPERATURES)
-            images_taught = functional.normalize(self.image_taught(taught[0]), dim=1)
-            texts_taught = functional.normalize(self.text_taught(taught[1]), dim=1)
-            all_images = torch.cat([images_taught, self.image_queue])
-            all_texts = torch.cat([texts_taught, self.text_queue])
-            all_keys = torch.cat([keys, self.key_queue])
-            same = (keys[:, None] == all_keys[None]).float()
-            same = same / same.sum(1, keepdim=True)
-        images, texts = functional.normalize(self.image(image), dim=1), functional.normalize(self.text(text), dim=1)
-        losses = []
-        for own, own_taught in ((images, images_taught), (texts, texts_taught)):
-            for others in (all_images, all_texts):
-                with torch.no_grad():
-                    target = (1 - trust) * same + trust * (own_taught @ others.T / self.temperature).softmax(1)
-                found = (own @ others.T / self.temperature).log_softmax(1)
-                # Less the target's entropy, so that a perfect loss is 0 however many captions are equal.
-                losses.append(functional.kl_div(found, target, reduction="batchmean"))
-        self.image_queue, self.text_queue = all_images[: self.length], all_texts[: self.length]
-        self.key_queue = all_keys[: self.length]
-        return torch.stack(losses).mean(), images @ texts.T / self.temperature
-
-
-class WordMask(nn.Module):
-    """BERT's masking, more often on words that not every caption of the template has."""
-
-    def __init__(self, tokenizer: CaptionTokenizer, settings: ObjectiveParams) -> None:
-        super().__init__()
-        captions = [set(ids) for ids in tokenizer.encode([scores_to_caption(scores) for scores in all_scores()])]
-        telling = sorted(set.union(*captions) - set.intersection(*captions))
-        chance = torch.full((tokenizer.size,), settings.masked_words)
-        chance[telling] = min(settings.masked_words * settings.emphasis, 1.0)
-        special = torch.tensor(tokenizer.special_ids)
-        chance[special] = 0.0
-        words = torch.ones(tokenizer.size, dtype=torch.bool)
-        words[special] = False
-        self.register_buffer("chance", chance)
-        self.register_buffer("words", words.nonzero()[:, 0])
-        self.mask_id = tokenizer.mask_id
-
-    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ids with masked words, and which words were chosen (B, T), bool; never none."""
-        chance = self.chance[ids]
-        chosen = torch.rand_like(chance) < chance
-        if not chosen.any():
-            chosen.view(-1)[chance.argmax()] = True
-        kind = torch.rand_like(chance)
-        other = self.words[torch.randint(len(self.words), ids.shape, device=ids.device)]
-        masked = torch.where(chosen & (kind < MASKED), self.mask_id, ids)
-        return torch.where(chosen & (kind >= 1 - REPLACED * (1 - MASKED)), other, masked), chosen
-
-
 class RestorePatches(nn.Module):
     """Texture of a patch from its token and the caption's [CLS]."""
 
@@ -388,29 +302,3 @@ def restore_words(stack: TextStack, ids: torch.Tensor, seen: torch.Tensor, image
 
 def _attention(seen: torch.Tensor) -> torch.Tensor:
     return seen[:, None, None].expand(-1, 1, seen.shape[1], -1)
-
-
-def masked_blocks(side: int, part: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw blocks of patches, as in iBOT, until a part of the grid is covered, at least one patch.
-
-    Parameters
-    ----------
-    side : int
-        Patches along one side.
-    part : float
-        Between 0 and 1; may be exceeded by a part of the last block.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, (side, side), bool
-    """
-    mask = np.zeros((side, side), dtype=bool)
-    wanted = max(1, round(part * side * side))
-    while (left := wanted - mask.sum()) > 0:
-        area = rng.uniform(1, max(left, 1))
-        aspect = np.exp(rng.uniform(np.log(ASPECT), -np.log(ASPECT)))
-        height, width = (int(np.clip(round(np.sqrt(size)), 1, side)) for size in (area * aspect, area / aspect))
-        top, start = rng.integers(side - height + 1), rng.integers(side - width + 1)
-        mask[top : top + height, start : start + width] = True
-    return mask

@@ -18,7 +18,7 @@ from iqagpt.artifacts import ArtifactWriter
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.fitting import pad
 from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.objectives import Batch, ObjectiveParams, Objectives, Weights
+from iqagpt.captioner.objectives import OBJECTIVES, Batch, ObjectiveParams, Objectives, Weights
 from iqagpt.captioner.pretrained import load_checkpoint, save_pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
@@ -116,10 +116,9 @@ def make_pretrained(
     """
     result: dict[str, Any] = {"source": params.source}
     writer.info["source"] = params.source
-    model = None
+    model, curve = None, pd.DataFrame(columns=["epoch", "lr", *OBJECTIVES])
     if params.source == "objectives":
         model, curve = pretrain_captioner(params, images, tokenizer, device)
-        writer.table("curve", curve)
         result |= {"epochs": len(curve), "losses": summarise_pretraining(curve)}
     elif params.source == "checkpoint":
         model = build_seeded(lambda: new_captioner(params, images, tokenizer), params.seed)
@@ -131,6 +130,7 @@ def make_pretrained(
         result["tensors"] = {
             "loaded": report["loaded"], "missing": len(report["missing"]), "unused": len(report["unused"])
         }  # fmt: skip
+    writer.table("curve", curve)
     save_pretrained(writer, params.encoder, params.text, model)
     return result
 
@@ -153,7 +153,8 @@ def pretrain_captioner(
     Captioner
         On the CPU.
     DataFrame
-        One row per epoch: ``epoch, lr`` and the mean loss, without its weight, of every objective whose weight is not 0.
+        One row per epoch: ``epoch, lr`` and the mean loss, without its weight, of each objective; missing where its weight
+        is 0.
 
     Raises
     ------
@@ -181,7 +182,7 @@ def pretrain_captioner(
             losses = _run_epoch(model, optimizer, images, captions, params, epoch, rng)
             curve.append({"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"], **losses})
             progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-    return model.student.cpu().eval(), pd.DataFrame(curve)
+    return model.student.cpu().eval(), pd.DataFrame(curve, columns=["epoch", "lr", *OBJECTIVES])
 
 
 def new_captioner(params: PretrainParams, images: ScoredImages, tokenizer: CaptionTokenizer) -> Captioner:
@@ -190,8 +191,8 @@ def new_captioner(params: PretrainParams, images: ScoredImages, tokenizer: Capti
 
 
 def summarise_pretraining(curve: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return the first and the last epoch's loss of each objective, for a metrics file."""
-    names = [name for name in curve.columns if name not in ("epoch", "lr")]
+    """Return the first and the last epoch's loss of each objective that was used, for a metrics file."""
+    names = [name for name in OBJECTIVES if curve[name].notna().any()]
     return {name: {"first": float(curve[name].iloc[0]), "last": float(curve[name].iloc[-1])} for name in names}
 
 
