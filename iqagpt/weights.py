@@ -2,13 +2,14 @@
 
 import hashlib
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.errors import ArtifactError
 
-_WEIGHTS = "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
 def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
@@ -22,9 +23,25 @@ def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
         if tensor.data_ptr() not in seen or not tensor.numel():
             seen.add(tensor.data_ptr())
             tensors[name] = tensor.detach().cpu().contiguous()
-    file = writer.path / _WEIGHTS
+    file = writer.path / WEIGHTS
     save_file(tensors, file)
     writer.info["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def read_weights(artifact: Artifact) -> dict[str, torch.Tensor]:
+    """Read the tensors that `save_weights` wrote, by name.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing or altered.
+    """
+    file = artifact.path / WEIGHTS
+    if not file.is_file():
+        raise ArtifactError(f"{file}: missing; run dvc repro")
+    if hashlib.sha256(file.read_bytes()).hexdigest() != artifact.info["weights_sha256"]:
+        raise ArtifactError(f"{file}: not the weights that artifact.json names (sha256 differs); run dvc repro")
+    return load_file(file)
 
 
 def load_weights(artifact: Artifact, model: nn.Module) -> None:
@@ -35,15 +52,11 @@ def load_weights(artifact: Artifact, model: nn.Module) -> None:
     ArtifactError
         If the file is missing, altered, or does not fit the model.
     """
-    file = artifact.path / _WEIGHTS
-    if not file.is_file():
-        raise ArtifactError(f"{file}: missing; run dvc repro")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != artifact.info["weights_sha256"]:
-        raise ArtifactError(f"{file}: not the weights that artifact.json names (sha256 differs); run dvc repro")
-    tensors = load_file(file)
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    missing, unexpected = model.load_state_dict(read_weights(artifact), strict=False)
     # The second name of a tied tensor is missing by design: named_parameters lists each tensor once.
     own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     absent = [name for name in missing if name in own]
     if absent or unexpected:
-        raise ArtifactError(f"{file}: does not fit its configuration (missing {absent}, unexpected {unexpected})")
+        raise ArtifactError(
+            f"{artifact.path / WEIGHTS}: does not fit its configuration (missing {absent}, unexpected {unexpected})"
+        )

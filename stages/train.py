@@ -1,7 +1,8 @@
-"""Fine-tune the captioner.  Reads ``data/variants``, ``data/captions``, ``data/split``, writes ``models/iqagpt``.
+"""Fine-tune the captioner.
 
-Command: ``python -m stages.train --variants data/variants --captions data/captions --split data/split --output models/iqagpt
---metrics metrics/train.json``
+Reads ``data/variants``, ``data/captions``, ``data/split``, ``models/pretrained``, writes ``models/iqagpt``.
+Command: ``python -m stages.train --variants data/variants --captions data/captions --split data/split --pretrained
+models/pretrained --output models/iqagpt --metrics metrics/train.json``
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from iqagpt.artifacts import create_artifact, write_metrics
 from iqagpt.captioner.captioner import KIND, save_captioner
 from iqagpt.captioner.fitting import TrainParams, fit_captioner
+from iqagpt.captioner.pretrained import open_pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.checkpoints import open_checkpoint
 from iqagpt.config import load_section
@@ -26,6 +28,7 @@ def main(
     variants: Annotated[Path, typer.Option(help="Artifact of image variants.")],
     captions: Annotated[Path, typer.Option(help="Artifact of captions.")],
     split: Annotated[Path, typer.Option(help="Artifact of the split.")],
+    pretrained: Annotated[Path, typer.Option(help="Artifact to start from.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     metrics: Annotated[Path, typer.Option(help="Metrics file to write.")],
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
@@ -34,9 +37,9 @@ def main(
     section = load_section(params, "train", TrainParams)
     images = open_scored_images(variants, split, captions)
     tokenizer = CaptionTokenizer.load(captions)
-    checkpoint = open_checkpoint()
+    start, checkpoint = open_pretrained(pretrained), open_checkpoint()
     with process_group() as first:
-        model, curve = fit_captioner(section, images, tokenizer, pick_device(), checkpoint)
+        model, curve = fit_captioner(section, images, tokenizer, start, pick_device(), checkpoint)
     if not first:
         return
     with create_artifact(output, KIND) as writer:

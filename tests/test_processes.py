@@ -19,17 +19,15 @@ STEPS = 20
 PARAMS = TrainParams(
     epochs=50, batch_size=7, lr=1e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1,
-    encoder=EncoderParams("conv", 16, 32, 1, 2), text=TextParams(32, 1, 1, 2, 64, 0.0),
 )  # fmt: skip
+ENCODER, TEXT = EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0)
 
 
 def fit_steps(run):
     """Return the losses of the first steps and of the validation after them; batches of 7 and 6 do not divide by two."""
     images = open_scored_images(run / "variants", run / "split", run / "captions")
     tokenizer = CaptionTokenizer.load(run / "captions")
-    model = build_seeded(
-        lambda: Captioner(PARAMS.encoder, PARAMS.text, image_size=64, vocabulary_size=tokenizer.size), 0
-    )
+    model = build_seeded(lambda: Captioner(ENCODER, TEXT, image_size=64, vocabulary_size=tokenizer.size), 0)
     fitting = Fitting(
         model,
         lambda subset, device: caption_loss(subset, tokenizer, device),

@@ -13,6 +13,7 @@ from scipy import ndimage
 from sklearn.tree import DecisionTreeClassifier
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.config import check_least
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
@@ -46,7 +47,7 @@ class Params:
         check_least(self, leaves=2, min_leaf=1)
 
 
-def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     train = images.subset("train")
     seen = _log_noise(map(train.pixels_hu, range(len(train))), params.bands_px, train.window_hu)

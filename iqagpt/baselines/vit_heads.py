@@ -18,6 +18,7 @@ from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.batches import in_batches, in_order, load_images
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
 from iqagpt.checkpoints import open_checkpoint
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
 from iqagpt.errors import ArtifactError
@@ -32,17 +33,14 @@ SCORED_TOGETHER = 8
 
 @dataclass(frozen=True, slots=True)
 class HeadsParams(Recipe):
-    """Geometry and `Recipe` of an image-only model.
+    """Heads and `Recipe` of an image-only model; its image encoder is that of ``models/pretrained``.
 
     Attributes
     ----------
-    encoder : EncoderParams
-        As the captioner's.
     hidden : int
         Width between the two layers of each head. Not stated in the paper.
     """
 
-    encoder: EncoderParams
     hidden: int
 
     def __post_init__(self) -> None:
@@ -74,6 +72,7 @@ class MultiHeadViT(nn.Module):
 def fit_heads(
     params: HeadsParams,
     images: ScoredImages,
+    pretrained: Pretrained,
     outputs: dict[str, int],
     make_loss: LossFactory,
     writer: ArtifactWriter,
@@ -85,7 +84,10 @@ def fit_heads(
     dict
         (N, size), float32, per criterion.
     """
-    model = build_seeded(lambda: MultiHeadViT(params.encoder, params.hidden, images.image_size, outputs), params.seed)
+    model = build_seeded(
+        lambda: MultiHeadViT(pretrained.encoder, params.hidden, images.image_size, outputs), params.seed
+    )
+    pretrained.start(model)
     train, val = images.subset("train"), images.subset("val")
     checkpoint = open_checkpoint()
     curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device(), checkpoint=checkpoint)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import BEST, KEYS, SCORES, WORST
 from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
@@ -31,9 +32,9 @@ class Params(HeadsParams):
     """Section ``baseline.vit_r``; see `HeadsParams`."""
 
 
-def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    return _scores(fit_heads(params, images, OUTPUTS, squared_error, writer))
+    return _scores(fit_heads(params, images, pretrained, OUTPUTS, squared_error, writer))
 
 
 def load_scorer(artifact: Artifact) -> Scorer:

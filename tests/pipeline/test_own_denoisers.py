@@ -18,7 +18,7 @@ from workspace import REPOSITORY, read_yaml
 
 from iqagpt.artifacts import create_artifact, open_artifact, read_table
 from iqagpt.evaluation import comparison
-from stages import baseline, caption, denoise, denoisers, evaluate, predict, read, train
+from stages import baseline, caption, denoise, denoisers, evaluate, predict, pretrain, read, train
 from tests.evaluation.prediction_tables import count_equal
 
 SIDE = 64
@@ -96,6 +96,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(read.app, root, variants="variants", output="scores", metrics="read.json")
         run(caption.app, root, scores="scores", output="captions")
         inputs = {"variants": "variants", "captions": "captions", "split": "split"}
+        run(pretrain.app, root, **inputs, output="pretrained", metrics="pretrain.json")
+        inputs["pretrained"] = "pretrained"
         run(train.app, root, **inputs, output="iqagpt", metrics="train.json")
         asked = {"variants": "variants", "split": "split", "output": "predictions/iqagpt.csv"}
         run(predict.app, root, model="iqagpt", metrics="predict.json", **asked)

@@ -11,16 +11,21 @@ import pytest
 import torch
 import yaml
 
+from iqagpt.artifacts import create_artifact
+from iqagpt.captioner.image_encoder import EncoderParams
+from iqagpt.captioner.pretrained import KIND, save_pretrained
+from iqagpt.captioner.text_stack import TextParams
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-ENCODER = {"stem": "conv", "patch_size": 16, "width": 32, "depth": 1, "heads": 2}
+ENCODER = EncoderParams("conv", 16, 32, 1, 2)
 RECIPE = {
     "epochs": 24, "batch_size": 8, "lr": 2.0e-3, "warmup_epochs": 1, "warmup_lr": 1.0e-5, "min_lr": 1.0e-6,
     "weight_decay": 0.02, "beta2": 0.95, "clip_norm": 1.0, "augment": True, "keep": "best", "seed": 1,
 }  # fmt: skip
-TEXT = {"width": 32, "text_layers": 1, "fusion_layers": 1, "heads": 2, "intermediate": 64, "dropout": 0.1}
+TEXT = TextParams(32, 1, 1, 2, 64, 0.1)
 PARAMS = {
-    "train": {"encoder": ENCODER, "text": TEXT, **RECIPE},
-    "baseline": {"vit_c": {"encoder": ENCODER, "hidden": 16, **RECIPE}},
+    "train": RECIPE,
+    "baseline": {"vit_c": {"hidden": 16, **RECIPE}},
 }
 #: Where each stage puts what the next reads, and its last option.
 STAGES = {"train": ["--metrics", "metrics.json"], "baseline vit_c": ["--predictions", "predictions.csv"]}
@@ -30,7 +35,10 @@ STAGES = {"train": ["--metrics", "metrics.json"], "baseline vit_c": ["--predicti
 def start(scored_run, tmp_path):
     """Start a stage in a process of its own, in a new folder, with checkpoints after every epoch."""
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    with create_artifact(tmp_path / "pretrained", KIND) as writer:
+        save_pretrained(writer, ENCODER, TEXT)
     inputs = [f"--{kind}={scored_run / kind}" for kind in ("variants", "captions", "split")]
+    inputs.append(f"--pretrained={tmp_path / 'pretrained'}")
 
     def start(
         stage: str, folder: str, epochs: int = RECIPE["epochs"], batch_size: int = 8, **variables: str
