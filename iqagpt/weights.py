@@ -1,7 +1,9 @@
 """Model weights inside an artifact: safetensors with a sha256, never a pickle."""
 
 import hashlib
+from collections.abc import Mapping
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -21,10 +23,31 @@ def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen or not tensor.numel():
             seen.add(tensor.data_ptr())
-            tensors[name] = tensor.detach().cpu().contiguous()
+            tensors[name] = tensor
+    save_tensors(writer, tensors)
+
+
+def save_tensors(writer: ArtifactWriter, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write named tensors as safetensors and note their sha256 in the artifact."""
     file = writer.path / _WEIGHTS
-    save_file(tensors, file)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     writer.info["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def load_tensors(artifact: Artifact) -> dict[str, torch.Tensor]:
+    """Read the tensors that `save_weights` or `save_tensors` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing or altered.
+    """
+    file = artifact.path / _WEIGHTS
+    if not file.is_file():
+        raise ArtifactError(f"{file}: missing; run dvc repro")
+    if hashlib.sha256(file.read_bytes()).hexdigest() != artifact.info.get("weights_sha256"):
+        raise ArtifactError(f"{file}: not the weights that artifact.json names (sha256 differs); run dvc repro")
+    return load_file(file)
 
 
 def load_weights(artifact: Artifact, model: nn.Module) -> None:
@@ -35,15 +58,10 @@ def load_weights(artifact: Artifact, model: nn.Module) -> None:
     ArtifactError
         If the file is missing, altered, or does not fit the model.
     """
-    file = artifact.path / _WEIGHTS
-    if not file.is_file():
-        raise ArtifactError(f"{file}: missing; run dvc repro")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != artifact.info["weights_sha256"]:
-        raise ArtifactError(f"{file}: not the weights that artifact.json names (sha256 differs); run dvc repro")
-    tensors = load_file(file)
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    missing, unexpected = model.load_state_dict(load_tensors(artifact), strict=False)
     # The second name of a tied tensor is missing by design: named_parameters lists each tensor once.
     own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     absent = [name for name in missing if name in own]
     if absent or unexpected:
+        file = artifact.path / _WEIGHTS
         raise ArtifactError(f"{file}: does not fit its configuration (missing {absent}, unexpected {unexpected})")

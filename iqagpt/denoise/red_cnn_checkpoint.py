@@ -1,4 +1,4 @@
-"""Published RED-CNN checkpoints to safetensors: the command ``iqagpt convert-red-cnn``, never a stage.
+"""Published RED-CNN checkpoints to safetensors: the command ``iqagpt weights red-cnn``, never a stage.
 
 A checkpoint is a pickle. It is read by PyTorch's restricted loader, which rebuilds tensors and plain containers only, and only
 when this command is given. `iqagpt.denoise.red_cnn.import_weights` then reads the result.

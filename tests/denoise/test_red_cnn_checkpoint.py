@@ -94,7 +94,7 @@ def test_oversized_files_are_not_opened(tmp_path, monkeypatch):
 
 def test_command(published, tmp_path):
     torch.save(published.state_dict(), tmp_path / "in.ckpt")
-    words = ["convert-red-cnn", str(tmp_path / "in.ckpt"), str(tmp_path / "new/out.safetensors"), "--source"]
+    words = ["weights", "red-cnn", str(tmp_path / "in.ckpt"), str(tmp_path / "new/out.safetensors"), "--source"]
     result = CliRunner().invoke(app, [*words, "ssinyu"])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "new/out.safetensors").is_file()
