@@ -68,7 +68,7 @@ def _try_on(artifact: "Artifact", params: Path) -> None:
         hint = "" if isinstance(error, ParamsError) else f"; change {params}"
         typer.echo(f"{error}{hint}", err=True)
         return
-    typer.echo(f"into the captioner of {params}:\n{report.text(only_counted=("loaded",))}")
+    typer.echo(f"into the captioner of {params}:\n{report.text(only_counted=('loaded',))}")
 
 
 @app.command("red-cnn")

@@ -1,15 +1,20 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.captioner.captioner import Captioner, load_captioner, save_captioner
+from iqagpt.captioner.fitting import TrainParams
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
-from iqagpt.captioner.text_stack import TextParams, TextStack
+from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
+from iqagpt.config import load_section
 from iqagpt.errors import ArtifactError
 
 ENCODER = EncoderParams(stem="conv", patch_size=16, width=16, depth=1, heads=2)
 TEXT = TextParams(width=24, text_layers=1, fusion_layers=1, heads=2, intermediate=32, dropout=0.0)
+REPOSITORY = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 
 
@@ -23,16 +28,20 @@ def captioner() -> Captioner:
     return Captioner(ENCODER, TEXT, image_size=64, vocabulary_size=64).eval()
 
 
-def test_published_image_encoder_has_its_parameters_and_tokens():
-    encoder = build_image_encoder(EncoderParams("linear", 16, 384, 12, 6), 512)
-    assert count(encoder) == 21_787_008
-    assert encoder.pos_embed.shape == (1, 1025, 384)
-
-
-def test_published_text_stack_has_its_parameters():
+@pytest.mark.parametrize(
+    ("file", "vocabulary_size", "image", "text"),
+    [
+        ("presets/paper.yaml", 30522, 21_787_008, 120_158_778),
+        ("presets/medxvl.yaml", 30522, 21_787_008, 51_118_266),
+        ("params.yaml", 64, 544_752, 818_496),
+    ],
+)
+def test_presets_have_their_parameters(file, vocabulary_size, image, text):
+    train = load_section(REPOSITORY / file, "train", TrainParams)
     with torch.device("meta"):
-        stack = TextStack(TextParams(768, 6, 6, 12, 3072, 0.1), 30522, 384)
-    assert count(stack) == 120_158_778
+        captioner = Captioner(train.encoder, train.text, image_size=512, vocabulary_size=vocabulary_size)
+    assert (count(captioner.image_encoder), count(captioner.text)) == (image, text)
+    assert captioner.image_encoder.pos_embed.shape[1] == 1 + (512 // train.encoder.patch_size) ** 2
 
 
 def test_only_the_last_layers_attend_to_the_image(captioner):

@@ -73,29 +73,39 @@ def finish_bert(file: Path, tensors: State, *, heads: int) -> dict[str, Any]:
     InputError
         If they are not all there, or make no text stack of ours.
     """
-    words = need(file, tensors, WORDS)
-    vocabulary_size, width = shape_of(file, WORDS, words, 2)
-    intermediate = len(need(file, tensors, "text.layers.0.intermediate.dense.weight"))
-    layers = {name.split(".")[2] for name in tensors if name.startswith("text.layers.")}
-    crossed = sorted(int(i) for i in layers if f"text.layers.{i}.crossattention.self.key.weight" in tensors)
-    if crossed and crossed != list(range(len(layers) - len(crossed), len(layers))):
-        raise InputError(f"{file}: cross-attention in layers {crossed}; expected it in the last layers")
-    fusion = len(crossed)
-    key = tensors[f"text.layers.{crossed[0]}.crossattention.self.key.weight"] if crossed else words
-    image_width = key.shape[-1]
-    # The stack has at least one layer with cross-attention; without any in the file, the check passes it over.
-    counts = (len(layers) - max(fusion, 1), max(fusion, 1))
+    vocabulary_size, width = shape_of(file, WORDS, need(file, tensors, WORDS), 2)
+    positions, _ = shape_of(file, POSITIONS, need(file, tensors, POSITIONS), 2)
+    into = "text.layers.0.intermediate.dense.weight"
+    intermediate, _ = shape_of(file, into, need(file, tensors, into), 2)
+    layers, crossed, image_width = _layers(file, tensors)
+    # Our stack has at least one layer with cross-attention; where the file has none, the check passes it over.
+    fusion = max(crossed, 1)
     try:
-        params = TextParams(width, *counts, heads, intermediate, 0.0)
+        params = TextParams(width, layers - fusion, fusion, heads, intermediate, 0.0)
     except ValueError as error:
         raise InputError(f"{file}: no text stack of ours ({error})") from error
     with torch.device("meta"):
-        expected = {f"text.{k}": v for k, v in TextStack(params, vocabulary_size, image_width).state_dict().items()}
-    # The second names of the tied head; the number of positions is the file's own.
-    expected = {k: v for k, v in expected.items() if ".decoder." not in k and (crossed or "crossattention" not in k)}
-    positions = "text.embeddings.position_embeddings.weight"
-    expected[positions] = torch.empty(len(need(file, tensors, positions)), width, device="meta")
+        stack = TextStack(params, vocabulary_size, image_width).state_dict()
+        expected = {f"text.{name}": tensor for name, tensor in stack.items() if crossed or "crossattention" not in name}
+        # The number of positions is the file's own.
+        expected[POSITIONS] = torch.empty(positions, width)
+    # The second names of the tied head are no tensors of their own.
+    expected = {name: tensor for name, tensor in expected.items() if ".decoder." not in name}
     check_part(file, tensors, expected, "text.", may_lack="head.")
-    text: dict[str, Any] = {"width": width, "text_layers": len(layers) - fusion, "fusion_layers": fusion}
+    text: dict[str, Any] = {"width": width, "text_layers": layers - crossed, "fusion_layers": crossed}
     text |= {"heads": heads, "intermediate": intermediate}
     return {"text": text, "vocabulary_size": vocabulary_size}
+
+
+def _layers(file: Path, tensors: State) -> tuple[int, int, int]:
+    """Return how many layers there are, how many of them see the image, and the width of what they see."""
+    numbers = {name.split(".")[2] for name in tensors if name.startswith("text.layers.")}
+    count = len(numbers)
+    if numbers != set(map(str, range(count))):
+        raise InputError(f"{file}: {count} layers, not numbered from 0 on; get the file again")
+    keys = [f"text.layers.{index}.crossattention.self.key.weight" for index in range(count)]
+    seeing = [index for index, key in enumerate(keys) if key in tensors]
+    if seeing and seeing != list(range(count - len(seeing), count)):
+        raise InputError(f"{file}: cross-attention in layers {seeing}; expected it in the last layers")
+    image_width = shape_of(file, keys[-1], tensors[keys[-1]], 2)[1] if seeing else 1
+    return count, len(seeing), image_width

@@ -117,6 +117,6 @@ def _read_config(file: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not readable JSON ({error}); get the model's folder again") from error
     return content if isinstance(content, dict) else {}

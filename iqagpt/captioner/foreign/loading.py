@@ -104,7 +104,8 @@ def _fit(name: str, value: torch.Tensor, target: torch.Tensor) -> tuple[torch.Te
     if name == _GRID:
         side = round((target.shape[1] - 1) ** 0.5)
         before = round((value.shape[1] - 1) ** 0.5)
-        resized = resample_abs_pos_embed(value, [side, side], [before, before])
+        # Plain bicubic upwards, as DINO, iBOT and Medical X-VL; anti-aliasing uses another kernel.
+        resized = resample_abs_pos_embed(value, [side, side], [before, before], antialias=side < before)
         return resized, f"{before} x {before} to {side} x {side} positions, bicubic"
     if name == _PATCH and value.ndim == target.ndim:
         side, before = target.shape[-1], value.shape[-1]

@@ -62,7 +62,7 @@ def _check_2022(file: Path, state: State) -> None:
         f"{name} is {state[name].shape[-1]} wide"
         for name in ("visual_encoder.backbone.cls_token", "visual_encoder.cls_token",
                      "text_encoder.bert.embeddings.word_embeddings.weight")
-        if name in state and state[name].shape[-1] != WIDTH
+        if name in state and state[name].ndim and state[name].shape[-1] != WIDTH
     ]  # fmt: skip
     if later or wide:
         raise InputError(

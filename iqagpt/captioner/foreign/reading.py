@@ -1,23 +1,18 @@
 """Tensors of a checkpoint file from outside, read so that no code in it can run.
 
-Safetensors hold no code. A pickle (``.pth``, ``.pt``, ``.bin``, ``.ckpt``) goes through PyTorch's restricted loader, which
-rebuilds tensors, plain containers and ``argparse.Namespace`` only; what needs more is refused.
+Safetensors hold no code; of pickles see `iqagpt.foreign_pickle`.
 """
 
-import argparse
 import hashlib
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from iqagpt.errors import InputError
+from iqagpt.foreign_pickle import load_pickle
 
 #: Well above a ViT-L or BERT-large with its optimiser.
 MAX_BYTES = 8 * 1024**3
@@ -56,7 +51,7 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     InputError
         If the file cannot be read without running code from it, or holds no state dict.
     """
-    content = _safetensors(file) if file.suffix == ".safetensors" else _pickle(file)
+    content = _safetensors(file) if file.suffix == ".safetensors" else load_pickle(file)
     for entry in _ENTRIES:
         if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
             content = content[entry]
@@ -64,6 +59,8 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, Mapping):
         raise InputError(f"{file}: holds a {type(content).__name__}; expected a state_dict of tensors")
     tensors = {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, torch.Tensor)}
+    if not all(name.isprintable() for name in tensors):
+        raise InputError(f"{file}: names of tensors with control characters; get the file again")
     if not tensors:
         raise InputError(f"{file}: no weights inside; expected a state_dict of tensors, bare or under {_ENTRIES}")
     return tensors
@@ -97,17 +94,3 @@ def _safetensors(file: Path) -> dict[str, torch.Tensor]:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{file}: not a readable safetensors file ({error}); get the file again") from error
-
-
-def _pickle(file: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            # Mapped, so that an optimiser beside the weights is never read.
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        needs = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it needs {needs[1]}" if needs else " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{file}: cannot be read without running code from it ({reason}); "
-            "have its maker save the bare state_dict, or safetensors, and import that"
-        ) from error

@@ -10,7 +10,7 @@ import pandas as pd
 Action = Literal["loaded", "resized", "dropped", "missing"]
 #: In the order they are printed. ``missing``: ours that the file lacks, left as initialised.
 ACTIONS: tuple[Action, ...] = ("loaded", "resized", "dropped", "missing")
-_INDEX = re.compile(r"\.(\d+)\.")
+_INDEX = re.compile(r"\.(\d{1,6})\.")
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ Normalisation, LayerScale and further channels are folded into the weights, whic
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from iqagpt.errors import InputError
 #: Width of one head in timm's own tiny, small, base and large models; a bare file does not tell.
 HEAD_WIDTH = 64
 PATCHES = "image_encoder.patch_embed.proj"
+_SCALE = re.compile(r"^image_encoder\.blocks\.\d+\.ls[12]\.gamma$")
 RULES: Rules = (
     (r"(backbone\.)?mask(ed_embed|_token)$", None, "mask token"),
     (r"(backbone\.)?(head|head_dist|pre_logits|fc_norm|last_layer)\b", None, "head"),
@@ -91,55 +93,58 @@ def finish_vit(
     grid = round((tokens - 1) ** 0.5)
     if grid < 1 or grid**2 + 1 != tokens or patch_size != other:
         raise InputError(f"{file}: {tokens} positions, patches of {patch_size} x {other}; expected squares and one CLS")
-    _fold_layer_scale(tensors, report)
-    _fold_channels(file, tensors, report, mean, sd)
     depth = len({name.split(".")[2] for name in tensors if name.startswith("image_encoder.blocks.")})
-    heads = heads or max(1, width // HEAD_WIDTH)
     try:
-        params = EncoderParams("linear", patch_size, width, depth, heads)
+        params = EncoderParams("linear", patch_size, width, depth, heads or max(1, width // HEAD_WIDTH))
     except ValueError as error:
         raise InputError(f"{file}: no vision transformer of ours ({error})") from error
-    with torch.device("meta"):
-        expected = build_image_encoder(params, grid * patch_size).state_dict()
+    image_size = grid * patch_size
     # Models with a pooled head have no final norm.
-    check_part(
-        file, tensors, {f"image_encoder.{k}": v for k, v in expected.items()}, "image_encoder.", may_lack="norm."
-    )
-    geometry = {"stem": "linear", "patch_size": patch_size, "width": width, "depth": depth, "heads": heads}
-    return tensors, {"encoder": geometry, "image_size": grid * patch_size}
+    check_part(file, tensors, _expected(params, image_size, tensors), "image_encoder.", may_lack="norm.")
+    _fold_layer_scale(tensors, report)
+    _fold_channels(file, tensors, report, mean, sd)
+    return tensors, {"encoder": asdict(params), "image_size": image_size}
+
+
+def _expected(params: EncoderParams, image_size: int, found: State) -> State:
+    """Return tensors of our names and shapes, apart from what is folded: channels and LayerScale."""
+    with torch.device("meta"):
+        encoder = build_image_encoder(params, image_size).state_dict()
+        scales = {name: torch.empty(params.width) for name in found if _SCALE.search(name)}
+    expected = {f"image_encoder.{name}": tensor for name, tensor in encoder.items()}
+    return {**expected, **scales, f"{PATCHES}.weight": found[f"{PATCHES}.weight"]}
 
 
 def _fold_layer_scale(tensors: State, report: Report) -> None:
     """Multiply each LayerScale into the linear layer before it, which is the same function."""
-    for scale in [name for name in tensors if re.search(r"\.ls[12]\.gamma$", name)]:
+    for scale in [name for name in tensors if _SCALE.search(name)]:
         block, which, _ = scale.rsplit(".", 2)
         layer = f"{block}.{'attn.proj' if which == 'ls1' else 'mlp.fc2'}"
         gamma = tensors.pop(scale)
-        for part in ("weight", "bias"):
-            if f"{layer}.{part}" in tensors:
-                value = tensors[f"{layer}.{part}"]
-                tensors[f"{layer}.{part}"] = value * (gamma[:, None] if value.ndim == 2 else gamma)
-        amend(report, scale, f"folded into {layer}")
+        tensors[f"{layer}.weight"] = tensors[f"{layer}.weight"] * gamma[:, None]
+        tensors[f"{layer}.bias"] = tensors[f"{layer}.bias"] * gamma
+        amend(report, scale, f"folded into {layer.removeprefix('image_encoder.')}")
 
 
 def _fold_channels(file: Path, tensors: State, report: Report, mean: Any, sd: Any) -> None:
-    """Make one grey channel in [0, 1] of three equal, normalised ones; exact, as the patch embedding does not pad."""
-    name = f"{PATCHES}.weight"
-    weight = tensors[name]
+    """Make one grey channel in [0, 1] of equal, normalised ones; exact, as the patch embedding does not pad."""
+    weight = tensors[f"{PATCHES}.weight"]
     channels = weight.shape[1]
     try:
-        mean, sd = (torch.tensor([float(x) for x in (v or [d])]) for v, d in ((mean, 0.0), (sd, 1.0)))
-        mean, sd = mean.expand(channels), sd.expand(channels)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{file.parent / 'config.json'}: mean or std is not {channels} numbers") from error
+        mean, sd = (torch.tensor([float(x) for x in (v or [d] * channels)]) for v, d in ((mean, 0.0), (sd, 1.0)))
+    except (TypeError, ValueError, OverflowError):
+        mean = sd = torch.empty(0)
+    if len(mean) != channels or len(sd) != channels or not (mean.isfinite() & sd.isfinite() & (sd > 0)).all():
+        raise InputError(
+            f"{file.with_name('config.json')}: mean and std: expected {channels} numbers each, std above 0"
+        )
     scaled = weight / sd[:, None, None]
-    if f"{PATCHES}.bias" in tensors:
-        tensors[f"{PATCHES}.bias"] = tensors[f"{PATCHES}.bias"] - (scaled.sum((2, 3)) * mean).sum(1)
-    tensors[name] = scaled.sum(1, keepdim=True)
+    tensors[f"{PATCHES}.bias"] = tensors[f"{PATCHES}.bias"] - (scaled.sum((2, 3)) * mean).sum(1)
+    tensors[f"{PATCHES}.weight"] = scaled.sum(1, keepdim=True)
     normalised = bool((mean != 0).any() or (sd != 1).any())
     if channels > 1 or normalised:
         detail = f"{channels} channels summed to 1" + (", normalisation folded in" if normalised else "")
-        amend(report, name, detail)
+        amend(report, f"{PATCHES}.weight", detail)
 
 
 def _timm_heads(file: Path, settings: Mapping[str, Any]) -> int | None:
@@ -147,7 +152,7 @@ def _timm_heads(file: Path, settings: Mapping[str, Any]) -> int | None:
     if architecture is None:
         return None
     if not isinstance(architecture, str) or not timm.is_model(architecture):
-        raise InputError(f"{file.parent / 'config.json'}: architecture '{architecture}' is none of timm's")
+        raise InputError(f"{file.with_name('config.json')}: architecture '{architecture}' is none of timm's")
     with torch.device("meta"):
         model = timm.create_model(architecture)
     if not isinstance(model, VisionTransformer):
