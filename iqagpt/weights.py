@@ -10,7 +10,7 @@ from torch import nn
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.errors import ArtifactError
 
-_WEIGHTS = "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
 def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
@@ -29,23 +29,23 @@ def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
 
 def save_tensors(writer: ArtifactWriter, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write named tensors as safetensors and note their sha256 in the artifact."""
-    file = writer.path / _WEIGHTS
+    file = writer.path / WEIGHTS
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     writer.info["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def load_tensors(artifact: Artifact) -> dict[str, torch.Tensor]:
-    """Read the tensors that `save_weights` or `save_tensors` wrote.
+def read_weights(artifact: Artifact) -> dict[str, torch.Tensor]:
+    """Read the tensors that `save_weights` or `save_tensors` wrote, by name.
 
     Raises
     ------
     ArtifactError
         If the file is missing or altered.
     """
-    file = artifact.path / _WEIGHTS
+    file = artifact.path / WEIGHTS
     if not file.is_file():
         raise ArtifactError(f"{file}: missing; run dvc repro")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != artifact.info.get("weights_sha256"):
+    if hashlib.sha256(file.read_bytes()).hexdigest() != artifact.info["weights_sha256"]:
         raise ArtifactError(f"{file}: not the weights that artifact.json names (sha256 differs); run dvc repro")
     return load_file(file)
 
@@ -58,10 +58,11 @@ def load_weights(artifact: Artifact, model: nn.Module) -> None:
     ArtifactError
         If the file is missing, altered, or does not fit the model.
     """
-    missing, unexpected = model.load_state_dict(load_tensors(artifact), strict=False)
+    missing, unexpected = model.load_state_dict(read_weights(artifact), strict=False)
     # The second name of a tied tensor is missing by design: named_parameters lists each tensor once.
     own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     absent = [name for name in missing if name in own]
     if absent or unexpected:
-        file = artifact.path / _WEIGHTS
-        raise ArtifactError(f"{file}: does not fit its configuration (missing {absent}, unexpected {unexpected})")
+        raise ArtifactError(
+            f"{artifact.path / WEIGHTS}: does not fit its configuration (missing {absent}, unexpected {unexpected})"
+        )

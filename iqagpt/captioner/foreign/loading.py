@@ -15,10 +15,10 @@ from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.foreign.report import Report
 from iqagpt.captioner.tokenizer import SPECIAL, UNK, CaptionTokenizer, read_vocabulary, wordpiece_tokenizer
 from iqagpt.errors import ArtifactError
-from iqagpt.weights import load_tensors
+from iqagpt.weights import read_weights
 
-#: Kind of artifact that holds weights to start from.
-KIND = "pretrained"
+#: Kind of artifact that `iqagpt weights import` writes.
+KIND = "imported"
 VOCABULARY = "vocab.txt"
 _WORDS, _WORD_BIAS = "text.embeddings.word_embeddings.weight", "text.head.bias"
 _POSITIONS = "text.embeddings.position_embeddings.weight"
@@ -27,7 +27,7 @@ _GRID, _PATCH = "image_encoder.pos_embed", "image_encoder.patch_embed.proj.weigh
 
 @torch.no_grad()
 def load_into(captioner: Captioner, artifact: Artifact, tokenizer: CaptionTokenizer) -> Report:
-    """Load imported or pre-trained weights into a captioner, in place.
+    """Load imported weights into a captioner, in place.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def load_into(captioner: Captioner, artifact: Artifact, tokenizer: CaptionTokeni
     ArtifactError
         If the weights are missing or altered, or widths, heads or cross-attention differ.
     """
-    tensors = load_tensors(artifact)
+    tensors = read_weights(artifact)
     config = artifact.info["config"]
     _check_geometry(captioner.config, config, str(artifact.path))
     rows = _vocabulary_rows(artifact, tokenizer)
