@@ -1,6 +1,7 @@
 """Tables 1-4 of the demo as the mean over seeds of the three fitted models.
 
-Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results``. Needs ``data/`` from ``dvc repro``. Images,
+Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results``. Needs ``data/`` and
+``models/pretrained`` from ``dvc repro``. Images,
 scores and split stay the same; only ``train.seed``, ``baseline.vit_c.seed`` and ``baseline.vit_r.seed`` change, so the spread
 is that of fitting.
 The workspace's own models, predictions and metrics are not touched.
@@ -20,6 +21,7 @@ import yaml
 
 FITTED = ("vit_c", "vit_r")
 INPUTS = ["--variants", "data/variants", "--captions", "data/captions", "--split", "data/split"]
+START = ["--pretrained", "models/pretrained"]
 
 
 def run_seed(seed: int, folder: Path) -> dict:
@@ -32,13 +34,23 @@ def run_seed(seed: int, folder: Path) -> dict:
     file.write_text(yaml.safe_dump(params, sort_keys=False))
     common = ["--params", str(file)]
     predictions = folder / "predictions"
-    stage("train", *INPUTS, "--output", folder / "iqagpt", "--metrics", folder / "train.json", *common)
+    stage("train", *INPUTS, *START, "--output", folder / "iqagpt", "--metrics", folder / "train.json", *common)
     given = ["--variants", "data/variants", "--split", "data/split"]
-    stage("predict", "--model", folder / "iqagpt", *given, "--output", predictions / "iqagpt.csv", *common)
+    stage(
+        "predict",
+        "--model",
+        folder / "iqagpt",
+        *given,
+        "--output",
+        predictions / "iqagpt.csv",
+        "--metrics",
+        folder / "predict.json",
+        *common,
+    )
     for name in params["evaluate"]["baselines"]:
         if name in FITTED:
             outputs = ["--output", folder / name, "--predictions", predictions / f"{name}.csv"]
-            stage("baseline", name, *INPUTS, *outputs, *common)
+            stage("baseline", name, *INPUTS, *START, *outputs, *common)
         else:
             shutil.copy(Path("predictions") / f"{name}.csv", predictions / f"{name}.csv")
     metrics = folder / "evaluate.json"

@@ -32,12 +32,12 @@ class ScoredImages:
     variants: Artifact
 
     def subset(self, split: str) -> "ScoredImages":
-        """Return the images of one split: ``train``, ``val`` or ``test``."""
+        """Return the images of one split: ``train``, ``val``, ``test``, or ``pretrain``."""
         return ScoredImages(self.table[self.table["split"] == split].reset_index(drop=True), self.variants)
 
     def held_out(self) -> "ScoredImages":
         """Return the images of ``val`` and ``test``, in table order."""
-        return ScoredImages(self.table[self.table["split"] != "train"].reset_index(drop=True), self.variants)
+        return ScoredImages(self.table[self.table["split"].isin(("val", "test"))].reset_index(drop=True), self.variants)
 
     def __len__(self) -> int:
         return len(self.table)

@@ -11,6 +11,7 @@ SECTIONS: dict[str, str] = {
     "denoise": "iqagpt.denoise.further:DenoiseParams",
     "read": "iqagpt.readers.simulated:ReadParams",
     "caption": "iqagpt.captioner.tokenizer:CaptionParams",
+    "pretrain": "iqagpt.captioner.pretraining:PretrainParams",
     "train": "iqagpt.captioner.fitting:TrainParams",
     "predict": "iqagpt.captioner.decoding:PredictParams",
     "baseline.vit_c": "iqagpt.baselines.vit_c:Params",

@@ -1,7 +1,7 @@
 """Fit one baseline and let it predict.  Reads what ``train`` reads; writes ``models/baseline/NAME`` and its predictions.
 
-Command: ``python -m stages.baseline vit_c --variants data/variants --captions data/captions --split data/split --output
-models/baseline/vit_c --predictions predictions/vit_c.csv``
+Command: ``python -m stages.baseline vit_c --variants data/variants --captions data/captions --split data/split
+--pretrained models/pretrained --output models/baseline/vit_c --predictions predictions/vit_c.csv``
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ import typer
 
 from iqagpt.artifacts import create_artifact, write_table
 from iqagpt.baselines.predictions import prediction_table
+from iqagpt.captioner.pretrained import open_pretrained
 from iqagpt.config import load_section
 from iqagpt.scored_images import open_scored_images
 from iqagpt.stage import stage_app
@@ -24,6 +25,7 @@ def main(
     variants: Annotated[Path, typer.Option(help="Artifact of image variants.")],
     captions: Annotated[Path, typer.Option(help="Artifact of captions.")],
     split: Annotated[Path, typer.Option(help="Artifact of the split.")],
+    pretrained: Annotated[Path, typer.Option(help="Artifact that image encoders start from.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     predictions: Annotated[Path, typer.Option(help="Table to write.")],
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
@@ -33,7 +35,7 @@ def main(
     section = load_section(params, f"baseline.{name}", module.Params)
     images = open_scored_images(variants, split, captions)
     with create_artifact(output, "baseline") as writer:
-        scores = module.fit_predict(section, images, writer)
+        scores = module.fit_predict(section, images, open_pretrained(pretrained), writer)
     write_table(predictions, prediction_table(images.held_out(), scores, name))
 
 

@@ -15,7 +15,7 @@ from iqagpt.data.finding import find_slices
 from iqagpt.data.ingest_params import IngestParams
 from iqagpt.data.pair_store import write_pairs
 from iqagpt.data.pairing import pair_slices
-from iqagpt.data.selection import select_pairs
+from iqagpt.data.selection import select_for_all
 from iqagpt.data.sources import opened_source
 from iqagpt.stage import stage_app
 
@@ -31,7 +31,7 @@ def main(
     scratch = output.with_name(f".{output.name}.unpacked.partial")
     with opened_source(Path(options.root), scratch) as source:
         found = find_slices(options, source)
-        pairs = select_pairs(pair_slices(found, options), options.pairs, found.rejected)
+        pairs = select_for_all(pair_slices(found, options), found, options)
         found.rejected.check(options.strict)
         with create_artifact(output, "pairs") as writer:
             write_pairs(writer, pairs, found, options)

@@ -11,7 +11,7 @@ import typer
 
 from iqagpt.artifacts import create_artifact, open_artifact
 from iqagpt.config import load_section
-from iqagpt.data.split import SplitParams, check_no_shared_slices, split_patients, split_table
+from iqagpt.data.split import SplitParams, check_no_shared_slices, split_marked, split_table
 from iqagpt.stage import stage_app
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,12 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
-    """Assign every patient to train, val or test."""
+    """Assign every patient to train, val or test, or to pre-training alone."""
     options = load_section(params, "split", SplitParams)
     source = open_artifact(pairs, "pairs")
     manifest = source.manifest
     check_no_shared_slices(manifest, source.array("ndct"))
-    table = split_table(manifest, split_patients(manifest["patient_id"], options))
+    table = split_table(manifest, split_marked(manifest, options))
     with create_artifact(output, "split") as writer:
         writer.manifest(table)
         writer.info["fold"] = options.fold

@@ -1,7 +1,8 @@
-"""Fine-tune the captioner.  Reads ``data/variants``, ``data/captions``, ``data/split``, writes ``models/iqagpt``.
+"""Fine-tune the captioner.
 
-Command: ``python -m stages.train --variants data/variants --captions data/captions --split data/split --output models/iqagpt
---metrics metrics/train.json``
+Reads ``data/variants``, ``data/captions``, ``data/split``, ``models/pretrained``, writes ``models/iqagpt``.
+Command: ``python -m stages.train --variants data/variants --captions data/captions --split data/split --pretrained
+models/pretrained --output models/iqagpt --metrics metrics/train.json``
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from iqagpt.artifacts import create_artifact, write_metrics
 from iqagpt.captioner.captioner import KIND, save_captioner
 from iqagpt.captioner.fitting import TrainParams, fit_captioner
+from iqagpt.captioner.pretrained import open_pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.config import load_section
 from iqagpt.device import pick_device
@@ -24,6 +26,7 @@ def main(
     variants: Annotated[Path, typer.Option(help="Artifact of image variants.")],
     captions: Annotated[Path, typer.Option(help="Artifact of captions.")],
     split: Annotated[Path, typer.Option(help="Artifact of the split.")],
+    pretrained: Annotated[Path, typer.Option(help="Artifact to start from.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     metrics: Annotated[Path, typer.Option(help="Metrics file to write.")],
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
@@ -32,7 +35,7 @@ def main(
     section = load_section(params, "train", TrainParams)
     images = open_scored_images(variants, split, captions)
     tokenizer = CaptionTokenizer.load(captions)
-    model, curve = fit_captioner(section, images, tokenizer, pick_device())
+    model, curve = fit_captioner(section, images, tokenizer, open_pretrained(pretrained), pick_device())
     with create_artifact(output, KIND) as writer:
         save_captioner(writer, model, tokenizer)
         writer.table("curve", curve)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.commonest import commonest_scores
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
 
@@ -15,7 +16,7 @@ class Params:
     """Section ``baseline.majority``: nothing to set."""
 
 
-def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     scores = commonest_scores(images.subset("train").table)
     writer.json("scores", scores)

@@ -12,6 +12,7 @@ from scipy import ndimage
 from sklearn.tree import DecisionTreeClassifier, export_text
 
 from iqagpt.artifacts import ArtifactWriter
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.config import check_least
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
@@ -44,7 +45,7 @@ class Params:
         check_least(self, leaves=2, min_leaf=1)
 
 
-def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     train, held_out = images.subset("train"), images.held_out()
     seen, asked = (_log_noise(part, params) for part in (train, held_out))

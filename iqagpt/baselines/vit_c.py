@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, score_classes
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import CRITERIA, SCORES
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss
@@ -24,9 +25,9 @@ class Params(HeadsParams):
     """Section ``baseline.vit_c``; see `HeadsParams`."""
 
 
-def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    logits = fit_heads(params, images, OUTPUTS, cross_entropy, writer)
+    logits = fit_heads(params, images, pretrained, OUTPUTS, cross_entropy, writer)
     scores = pd.DataFrame({key: 1.0 + np.argmax(values, axis=1) for key, values in logits.items()})
     return scores.mask(scores == NO_LESION)
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
 from iqagpt.scored_images import ScoredImages
@@ -24,17 +25,14 @@ from iqagpt.weights import save_weights
 
 @dataclass(frozen=True, slots=True)
 class HeadsParams(Recipe):
-    """Geometry and `Recipe` of an image-only model.
+    """Heads and `Recipe` of an image-only model; its image encoder is that of ``models/pretrained``.
 
     Attributes
     ----------
-    encoder : EncoderParams
-        As the captioner's.
     hidden : int
         Width between the two layers of each head. Not stated in the paper.
     """
 
-    encoder: EncoderParams
     hidden: int
 
     def __post_init__(self) -> None:
@@ -46,14 +44,12 @@ class HeadsParams(Recipe):
 class MultiHeadViT(nn.Module):
     """Image encoder with one two-layer head per criterion on its CLS token."""
 
-    def __init__(self, params: HeadsParams, image_size: int, outputs: dict[str, int]) -> None:
+    def __init__(self, encoder: EncoderParams, hidden: int, image_size: int, outputs: dict[str, int]) -> None:
         super().__init__()
-        self.image_encoder = build_image_encoder(params.encoder, image_size)
+        self.image_encoder = build_image_encoder(encoder, image_size)
         self.heads = nn.ModuleDict(
             {
-                key: nn.Sequential(
-                    nn.Linear(params.encoder.width, params.hidden), nn.ReLU(), nn.Linear(params.hidden, size)
-                )
+                key: nn.Sequential(nn.Linear(encoder.width, hidden), nn.ReLU(), nn.Linear(hidden, size))
                 for key, size in outputs.items()
             }
         )
@@ -67,6 +63,7 @@ class MultiHeadViT(nn.Module):
 def fit_heads(
     params: HeadsParams,
     images: ScoredImages,
+    pretrained: Pretrained,
     outputs: dict[str, int],
     make_loss: LossFactory,
     writer: ArtifactWriter,
@@ -78,7 +75,10 @@ def fit_heads(
     dict
         (N, size), float32, per criterion.
     """
-    model = build_seeded(lambda: MultiHeadViT(params, images.image_size, outputs), params.seed)
+    model = build_seeded(
+        lambda: MultiHeadViT(pretrained.encoder, params.hidden, images.image_size, outputs), params.seed
+    )
+    pretrained.start(model)
     train, val = images.subset("train"), images.subset("val")
     curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device())
     save_weights(writer, model)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, score_classes
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import BEST, KEYS, SCORES, WORST
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss
@@ -28,9 +29,9 @@ class Params(HeadsParams):
     """Section ``baseline.vit_r``; see `HeadsParams`."""
 
 
-def fit_predict(params: Params, images: ScoredImages, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    outputs = fit_heads(params, images, dict.fromkeys(KEYS, 1), squared_error, writer)
+    outputs = fit_heads(params, images, pretrained, dict.fromkeys(KEYS, 1), squared_error, writer)
     scores = pd.DataFrame({key: MIDDLE + values[:, 0].astype(float) for key, values in outputs.items()})
     absent = scores["lesion_conspicuity"] > NO_LESION - 0.5
     return scores.assign(lesion_conspicuity=scores["lesion_conspicuity"].mask(absent))

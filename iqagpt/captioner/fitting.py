@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from iqagpt.captioner.captioner import Captioner
-from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.text_stack import TextParams
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss, Recipe, build_seeded, fit
@@ -20,16 +19,17 @@ IGNORE = -100
 
 @dataclass(frozen=True, slots=True)
 class TrainParams(Recipe):
-    """Section ``train``: geometry of the captioner and its `Recipe`."""
-
-    encoder: EncoderParams
-    text: TextParams
+    """Section ``train``: the `Recipe` of the captioner; its geometry is that of ``models/pretrained``."""
 
 
 def fit_captioner(
-    params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+    params: TrainParams,
+    images: ScoredImages,
+    tokenizer: CaptionTokenizer,
+    pretrained: Pretrained,
+    device: torch.device,
 ) -> tuple[Captioner, pd.DataFrame]:
-    """Build and fit a captioner on the ``train`` images.
+    """Build a captioner, start it from what is pre-trained, and fit it on the ``train`` images.
 
     Returns
     -------
@@ -39,9 +39,12 @@ def fit_captioner(
         The learning curve, one row per epoch; losses are nats per caption.
     """
     model = build_seeded(
-        lambda: Captioner(params.encoder, params.text, image_size=images.image_size, vocabulary_size=tokenizer.size),
+        lambda: Captioner(
+            pretrained.encoder, pretrained.text, image_size=images.image_size, vocabulary_size=tokenizer.size
+        ),
         params.seed,
     )
+    pretrained.start(model)
     curve = fit(
         model,
         lambda subset, where: caption_loss(subset, tokenizer, where),

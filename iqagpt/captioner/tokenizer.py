@@ -42,12 +42,18 @@ class CaptionTokenizer:
         Number of entries in the vocabulary.
     pad_id, begin_id, end_id : int
         Ids of ``[PAD]``, ``[CLS]`` and ``[SEP]``.
+    mask_id : int
+        Id of ``[MASK]``.
+    special_ids : list of int
+        Of all tokens that are no words.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self.size = tokenizer.get_vocab_size()
         self.pad_id, self.begin_id, self.end_id = (tokenizer.token_to_id(t) for t in (PAD, CLS, SEP))
+        self.special_ids = [tokenizer.token_to_id(token) for token in SPECIAL]
+        self.mask_id = tokenizer.token_to_id(MASK)
 
     def encode(self, captions: list[str]) -> list[list[int]]:
         """Return token ids for each caption, ``[CLS]`` first and ``[SEP]`` last."""

@@ -16,6 +16,8 @@ import re
 from pathlib import Path
 
 FULL, LOW = "full", "low"
+#: Folder, anywhere above a patient's, of patients that only pre-training is to see; nothing of the challenge's.
+PRETRAIN_FOLDER = "pretrain"
 
 _CODE = re.compile(r"[LCN]\d{3}(?![A-Za-z0-9])")
 _DOSE_FOLDER = re.compile(r"(full|quarter|FD|QD)(?![A-Za-z0-9])", re.IGNORECASE)

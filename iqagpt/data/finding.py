@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from iqagpt.data import aapm, tcia
-from iqagpt.data.aapm import FULL, LOW
+from iqagpt.data.aapm import FULL, LOW, PRETRAIN_FOLDER
 from iqagpt.data.ct_header import Identity
 from iqagpt.data.dicom import CTHeader, UnreadableCT, is_dicom, read_headers
 from iqagpt.data.ingest_params import IngestParams
@@ -74,6 +74,8 @@ class Found:
         Patients of TCIA's collection, whose low dose is known and may be absent.
     gaps : dict
         Patient code to the number of gaps in z, where there are any.
+    pretrain : set of str
+        Patients that lie below a folder ``pretrain``.
     """
 
     slices: list[SliceFile]
@@ -81,6 +83,7 @@ class Found:
     rejected: Rejections
     tcia: set[str] = field(default_factory=set)
     gaps: dict[str, int] = field(default_factory=dict)
+    pretrain: set[str] = field(default_factory=set)
 
 
 def find_slices(params: IngestParams, source: Source) -> Found:
@@ -128,7 +131,7 @@ class _Search:
         slices = [item for item in slices if not self._is_excluded(item)]
         self._check_patients()
         log.info("%d slices in %d files are usable", len(slices), len(files))
-        return Found(slices, self._organ_files(), self._rejected, self._tcia)
+        return Found(slices, self._organ_files(), self._rejected, self._tcia, pretrain=self._pretrain(slices))
 
     def _read(self, path: Path) -> Iterator[SliceFile]:
         relative = self._source.relative(path)
@@ -222,6 +225,18 @@ class _Search:
                 f"ingest.patients: {', '.join(absent)} not found below {self._params.root}; there are "
                 f"{', '.join(sorted(self._present)) or 'none'}: correct ingest.patients, or [] for all"
             )
+
+    def _pretrain(self, slices: list[SliceFile]) -> set[str]:
+        folders: dict[bool, set[str]] = {True: set(), False: set()}
+        for item in slices:
+            folders[PRETRAIN_FOLDER in self._source.relative(item.path).parts[:-1]].add(item.patient_id)
+        both = sorted(folders[True] & folders[False])
+        if both:
+            raise InputError(
+                f"ingest.root: {', '.join(both)} both below a folder '{PRETRAIN_FOLDER}' and elsewhere below "
+                f"{self._params.root}; what pre-training sees must not be tested: keep each patient in one place"
+            )
+        return folders[True]
 
     def _organ_files(self) -> dict[str, Path]:
         found: dict[str, Path] = {}

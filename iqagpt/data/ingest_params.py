@@ -55,6 +55,8 @@ class IngestParams:
         is made from them.
     pairs : int
         Slices to take in all, at least 1; in the paper 125.
+    pretrain_pairs : int
+        Slices to take in all of patients below a folder ``pretrain``, for pre-training alone.
     thickness_mm : float or None
         Slice thickness to take; None takes any that is equal within a pair.
     kernel : str or None
@@ -77,6 +79,7 @@ class IngestParams:
     root: str
     low_dose: Literal["given", "simulated"]
     pairs: int
+    pretrain_pairs: int
     thickness_mm: float | None
     kernel: str | None
     patients: tuple[str, ...]
@@ -91,6 +94,8 @@ class IngestParams:
             raise ValueError("root: expected a folder or zip archive, got ''")
         if self.pairs < 1:
             raise ValueError(f"pairs: expected at least 1, got {self.pairs}")
+        if self.pretrain_pairs < 0:
+            raise ValueError(f"pretrain_pairs: expected at least 0, got {self.pretrain_pairs}")
         if self.thickness_mm is not None and self.thickness_mm <= 0:
             raise ValueError(f"thickness_mm: expected more than 0 or null, got {self.thickness_mm:g}")
         if self.kernel is not None and not self.kernel:

@@ -87,7 +87,7 @@ def write_pairs(writer: ArtifactWriter, pairs: list[SlicePair], found: Found, pa
             labels = organ_map.at(pair.ndct.header.z_mm) if organ_map else None
             if labels is not None:
                 organs[row] = fit_matrix(labels, side, 0)
-            rows.append(_manifest_row(pair, labels is not None, row))
+            rows.append(_manifest_row(pair, labels is not None, row) | {"pretrain": int(patient_id in found.pretrain)})
     writer.manifest(pd.DataFrame(rows))
     writer.table("rejected", found.rejected.table())
     writer.info.update(

@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from iqagpt.artifacts import ArtifactWriter
+from iqagpt.data.aapm import PRETRAIN_FOLDER
 from iqagpt.data.anatomy.patient import Patient, draw_patient
 from iqagpt.data.anatomy.render import render_slice
 from iqagpt.data.dicom_writer import Series, write_slice
@@ -32,6 +33,7 @@ KERNEL = "B30f"
 KINDS = {"full": "FD", "quarter": "QD"}
 #: Height over which every patient has liver.
 LIVER_RANGE_MM = 130.0
+MAX_PATIENTS = 999
 COMMENT = "Synthetic phantom image, not a patient. Not for diagnosis."
 
 
@@ -43,6 +45,8 @@ class PhantomParams:
     ----------
     patients, slices : int
         Number of patients, and of slices a patient.
+    pretrain_patients : int
+        Further patients, which only pre-training is to see.
     slice_increment_mm, thickness_mm : float
         Distance of slice centres, and thickness. Thicker slices gather more photons.
     matrix : int
@@ -59,6 +63,7 @@ class PhantomParams:
     """
 
     patients: int
+    pretrain_patients: int
     slices: int
     slice_increment_mm: float
     thickness_mm: float
@@ -71,7 +76,8 @@ class PhantomParams:
 
     def __post_init__(self) -> None:
         limits = {
-            "patients": (1, 999), "slices": (1, 500), "slice_increment_mm": (0.1, 50.0),
+            "patients": (1, MAX_PATIENTS), "pretrain_patients": (0, MAX_PATIENTS),
+            "slices": (1, 500), "slice_increment_mm": (0.1, 50.0),
             "thickness_mm": (0.5, 10.0), "matrix": (64, 1024), "views": (30, 5000), "photons": (1e2, 1e9),
             "electronic_sd": (0.0, 1e4), "seed": (0, 2**31),
         }  # fmt: skip
@@ -79,6 +85,11 @@ class PhantomParams:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
+        if self.patients + self.pretrain_patients > MAX_PATIENTS:
+            raise ValueError(
+                f"pretrain_patients: expected at most {MAX_PATIENTS} patients in all, got {self.pretrain_patients} "
+                f"besides {self.patients}"
+            )
         if self.matrix % 2:
             raise ValueError(f"matrix: expected an even number, got {self.matrix}")
         if not 0.0 < self.dose <= 1.0:
@@ -99,10 +110,11 @@ def write_phantom(artifact: ArtifactWriter, params: PhantomParams) -> None:
     Parameters
     ----------
     artifact : ArtifactWriter
-        Receives ``L001/full_3mm/*.IMA``, ``L001/quarter_3mm/*.IMA``, ``L001/organs.npz`` and so on.
+        Receives ``L001/full_3mm/*.IMA``, ``L001/quarter_3mm/*.IMA``, ``L001/organs.npz`` and so on; the patients for
+        pre-training lie in a folder ``pretrain``.
     params : PhantomParams
     """
-    jobs = [(artifact.path, params, index) for index in range(1, params.patients + 1)]
+    jobs = [(artifact.path, params, index) for index in range(1, params.patients + params.pretrain_patients + 1)]
     rows = []
     for table in tqdm(_run(jobs), total=len(jobs), desc="phantom", unit="patient", disable=None):
         rows += table
@@ -116,21 +128,22 @@ def write_patient(root: Path, params: PhantomParams, index: int) -> list[dict[st
     """Write one patient below `root` and return its rows of the manifest."""
     patient = draw_patient(params.seed, index)
     series = {kind: _series(patient, params, kind) for kind in KINDS}
+    folder = f"{PRETRAIN_FOLDER}/{patient.code}" if index > params.patients else patient.code
     for kind in KINDS:
-        (root / patient.code / f"{kind}_{params.thickness_mm:g}mm").mkdir(parents=True)
+        (root / folder / f"{kind}_{params.thickness_mm:g}mm").mkdir(parents=True)
     rows, labels = [], []
     first_mm = first_position_mm(patient, params)
     for number in range(params.slices):
         z_mm = first_mm - number * params.slice_increment_mm
         pair = make_pair(patient, params, number)
-        files = [_file_name(series[kind], kind, number + 1) for kind in KINDS]
+        files = [f"{folder}/{_file_name(series[kind], kind, number + 1)}" for kind in KINDS]
         for kind, file, image, dose in zip(KINDS, files, (pair.ndct, pair.ldct), (1.0, params.dose), strict=True):
             current_ma = max(1, round(pair.current_ma * dose))
             write_slice(root / file, image, series[kind], instance=number + 1, z_mm=z_mm, current_ma=current_ma)
         labels.append(pair.organs)
         rows.append(_row(patient, params, number + 1, z_mm, files))
     heights = np.array([row["slice_location_mm"] for row in rows], np.float64)
-    np.savez_compressed(root / patient.code / "organs.npz", z_mm=heights, labels=np.stack(labels))
+    np.savez_compressed(root / folder / "organs.npz", z_mm=heights, labels=np.stack(labels))
     return rows
 
 
@@ -211,12 +224,14 @@ def _run(jobs: list[tuple[Path, PhantomParams, int]]) -> Iterator[list[dict[str,
 def _series(patient: Patient, params: PhantomParams, kind: str) -> Series:
     number = list(KINDS).index(kind)
     dose = (1.0, params.dose)[number]
+    # Patients for pre-training change nothing about the others.
+    made = tuple(value for name, value in dataclasses.asdict(params).items() if name != "pretrain_patients")
     return Series(
         patient_name=patient.code,
         description=f"Synthetic abdomen {params.thickness_mm:g} mm, {100 * dose:g} % dose",
         # Series numbers differ between patients, as they do in the challenge: nobody may key on them.
         number=1 + (patient.index + 2 * number) % 4,
-        uid_key=f"iqagpt-phantom/{dataclasses.astuple(params)}/{patient.code}/{kind}",
+        uid_key=f"iqagpt-phantom/{made}/{patient.code}/{kind}",
         pixel_spacing_mm=patient.fov_mm / params.matrix,
         thickness_mm=params.thickness_mm,
         kernel=KERNEL,
@@ -225,10 +240,10 @@ def _series(patient: Patient, params: PhantomParams, kind: str) -> Series:
 
 
 def _file_name(series: Series, kind: str, instance: int) -> str:
-    """Path below the artifact in the challenge's pattern, with a fixed time."""
+    """Path below the patient's folder in the challenge's pattern, with a fixed time."""
     code, thickness = series.patient_name, f"{series.thickness_mm:g}"
     name = f"{code}_{KINDS[kind]}_{thickness}_1.CT.{series.number:04d}.{instance:04d}"
-    return f"{code}/{kind}_{thickness}mm/{name}.2016.01.01.00.00.00.000000.IMA"
+    return f"{kind}_{thickness}mm/{name}.2016.01.01.00.00.00.000000.IMA"
 
 
 def _row(patient: Patient, params: PhantomParams, instance: int, z_mm: float, files: list[str]) -> dict[str, object]:

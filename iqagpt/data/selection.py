@@ -14,13 +14,54 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+from iqagpt.data.aapm import PRETRAIN_FOLDER
 from iqagpt.data.dicom import UnreadableCT, read_ct
+from iqagpt.data.finding import Found
+from iqagpt.data.ingest_params import IngestParams
 from iqagpt.data.low_dose import check_air
 from iqagpt.data.pairing import SlicePair
 from iqagpt.data.rejections import Rejections
 from iqagpt.errors import InputError
 
 log = logging.getLogger(__name__)
+
+
+def select_for_all(pairs: list[SlicePair], found: Found, params: IngestParams) -> list[SlicePair]:
+    """Select pairs of the patients that train and test, and apart from them of those that only pre-training sees.
+
+    Parameters
+    ----------
+    pairs : list of SlicePair
+        Sorted by patient, then z.
+    found : Found
+        For the patients marked for pre-training; receives files whose pixels cannot be read.
+    params : IngestParams
+        For the numbers of pairs.
+
+    Returns
+    -------
+    list of SlicePair
+        In the order of `pairs`.
+
+    Raises
+    ------
+    InputError
+        If nothing could be read, or pairs for pre-training are wanted and there is no patient for it.
+    """
+    further = [pair for pair in pairs if pair.patient_id in found.pretrain]
+    own = [pair for pair in pairs if pair.patient_id not in found.pretrain]
+    chosen = select_pairs(own, params.pairs, found.rejected)
+    if params.pretrain_pairs:
+        if not further:
+            raise InputError(
+                f"ingest.pretrain_pairs: {params.pretrain_pairs} wanted, but no patient lies below a folder "
+                f"'{PRETRAIN_FOLDER}' of {params.root}; set phantom.pretrain_patients, or 0 pairs"
+            )
+        chosen += select_pairs(further, params.pretrain_pairs, found.rejected)
+    elif further:
+        log.info("patients below '%s' are left out: ingest.pretrain_pairs is 0", PRETRAIN_FOLDER)
+    wanted = {pair.slice_id for pair in chosen}
+    return [pair for pair in pairs if pair.slice_id in wanted]
 
 
 def select_pairs(pairs: list[SlicePair], count: int, rejected: Rejections) -> list[SlicePair]:

@@ -20,6 +20,8 @@ import pandas as pd
 from iqagpt.errors import ArtifactError, ParamsError
 
 TRAIN, VAL, TEST = "train", "val", "test"
+#: Of patients that only pre-training sees.
+PRETRAIN = "pretrain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ def split_patients(patient_ids: Sequence[str], params: SplitParams) -> dict[str,
     for i in range(start - params.val_patients, start):
         sides[patients[i % count]] = VAL
     return sides
+
+
+def split_marked(manifest: pd.DataFrame, params: SplitParams) -> dict[str, str]:
+    """Assign every patient of the pairs manifest: those marked ``pretrain`` to that side, the others by `split_patients`."""
+    marked = manifest["pretrain"].astype(bool)
+    sides = split_patients(manifest.loc[~marked, "patient_id"], params)
+    return sides | dict.fromkeys(manifest.loc[marked, "patient_id"], PRETRAIN)
 
 
 def split_table(manifest: pd.DataFrame, sides: dict[str, str]) -> pd.DataFrame:

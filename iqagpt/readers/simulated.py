@@ -206,6 +206,8 @@ def measure_images(variants: Artifact, params: ReadParams) -> pd.DataFrame:
 def usual_noise_hu(manifest: pd.DataFrame, noise_hu: pd.Series) -> pd.Series:
     """Return the noise of the usual NDCT: the median over all that have the image's thickness and kernel.
 
+    Patients for pre-training alone count only where there are no others, so that they change no other patient's scores.
+
     Parameters
     ----------
     manifest : DataFrame
@@ -221,7 +223,10 @@ def usual_noise_hu(manifest: pd.DataFrame, noise_hu: pd.Series) -> pd.Series:
     series = [column for column in ("thickness_mm", "kernel") if column in manifest]
     alike = manifest[series].astype(str).agg(" ".join, axis=1) if series else pd.Series("", manifest.index)
     ndct = noise_hu.where(manifest["variant"] == REFERENCE)
-    return ndct.groupby(alike).transform("median")
+    usual = ndct.groupby(alike).transform("median")
+    if "pretrain" in manifest:
+        usual = ndct.where(manifest["pretrain"] == 0).groupby(alike).transform("median").fillna(usual)
+    return usual
 
 
 def score_images(measured: pd.DataFrame, params: ReadParams, *, noise_free: bool = False) -> pd.DataFrame:

@@ -9,12 +9,15 @@ from iqagpt.baselines.commonest import commonest_scores
 from iqagpt.baselines.noise_sd import noise_sd
 from iqagpt.baselines.predictions import nearest_score, prediction_table
 from iqagpt.captioner.image_encoder import EncoderParams
+from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.captioner.text_stack import TextParams
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.scored_images import open_scored_images
 
+START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 RECIPE = dict(
     epochs=10, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
-    clip_norm=1.0, augment=True, keep="best", seed=1, encoder=EncoderParams("conv", 16, 32, 1, 2), hidden=16,
+    clip_norm=1.0, augment=True, keep="best", seed=1, hidden=16,
 )  # fmt: skip
 PARAMS = {
     "vit_c": RECIPE,
@@ -33,7 +36,7 @@ def images(scored_run):
 def predict(name, images, tmp_path):
     module = import_module(f"iqagpt.baselines.{name}")
     with create_artifact(tmp_path / name, "baseline") as writer:
-        scores = module.fit_predict(module.Params(**PARAMS[name]), images, writer)
+        scores = module.fit_predict(module.Params(**PARAMS[name]), images, START, writer)
     return prediction_table(images.held_out(), scores, name)
 
 

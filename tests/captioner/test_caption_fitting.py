@@ -7,18 +7,19 @@ import torch
 from iqagpt.captioner.decoding import PredictParams, generate, predict_table
 from iqagpt.captioner.fitting import TrainParams, caption_loss, fit_captioner, pad
 from iqagpt.captioner.image_encoder import EncoderParams
+from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.criteria import KEYS
 from iqagpt.predictions import expected_scores
 from iqagpt.scored_images import open_scored_images
 
+START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 CPU = torch.device("cpu")
 GREEDY = PredictParams("greedy", beams=1, probabilities="conditional", max_tokens=80, batch_size=5)
 PARAMS = TrainParams(
     epochs=60, batch_size=8, lr=6e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1,
-    encoder=EncoderParams("conv", 16, 32, 1, 2), text=TextParams(32, 1, 1, 2, 64, 0.0),
 )  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def tokenizer(scored_run):
 
 @pytest.fixture(scope="module")
 def fitted(images, tokenizer):
-    return fit_captioner(PARAMS, images, tokenizer, CPU)
+    return fit_captioner(PARAMS, images, tokenizer, START, CPU)
 
 
 def test_loss_is_the_summed_negative_log_likelihood(images, tokenizer):
@@ -89,7 +90,7 @@ def test_generation_stops_at_the_end_token(fitted, images, tokenizer):
 
 def test_fitting_is_reproducible(images, tokenizer):
     params = dataclasses.replace(PARAMS, epochs=1)
-    first, again = (fit_captioner(params, images, tokenizer, CPU)[0].state_dict() for _ in range(2))
+    first, again = (fit_captioner(params, images, tokenizer, START, CPU)[0].state_dict() for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 

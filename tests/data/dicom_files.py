@@ -18,7 +18,8 @@ SIDE = 16
 def make_params(root: Path | str, **changes: Any) -> IngestParams:
     """Section ``ingest`` for tiny series."""
     values = dict(
-        root=str(root), low_dose="given", pairs=4, thickness_mm=None, kernel=None, patients=(), exclude=(), matrix=None,
+        root=str(root), low_dose="given", pairs=4, pretrain_pairs=0,
+        thickness_mm=None, kernel=None, patients=(), exclude=(), matrix=None,
         dose=SimulatedDose(0.25, 4e5, 60, 1), window_hu=(-160.0, 240.0), strict=False,
     )  # fmt: skip
     return IngestParams(**{**values, **changes})

@@ -14,7 +14,8 @@ from iqagpt.data.dicom_writer import Series, write_slice
 from iqagpt.data.phantom import PhantomParams, make_pair, water_diameter_mm
 
 PARAMS = PhantomParams(
-    patients=2, slices=3, slice_increment_mm=8.0, thickness_mm=3.0, matrix=512, dose=0.25, views=720, photons=4e5,
+    patients=2, pretrain_patients=0,
+    slices=3, slice_increment_mm=8.0, thickness_mm=3.0, matrix=512, dose=0.25, views=720, photons=4e5,
     electronic_sd=6.0, seed=20160,
 )  # fmt: skip
 LIVER = 5

@@ -20,7 +20,7 @@ from workspace import REPOSITORY, read_yaml
 from iqagpt.artifacts import create_artifact, open_artifact, read_table
 from iqagpt.evaluation import comparison
 from iqagpt.evaluation.captions import METRICS, Corpus
-from stages import baseline, caption, denoise, denoisers, evaluate, predict, read, train
+from stages import baseline, caption, denoise, denoisers, evaluate, predict, pretrain, read, train
 
 SIDE = 64
 EIGHT = ["ndct", "ldct", *(f"map_nn_d{level}" for level in range(1, 6)), "red_cnn"]
@@ -99,8 +99,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(read.app, root, variants="variants", output="scores", metrics="read.json")
         run(caption.app, root, scores="scores", output="captions")
         inputs = {"variants": "variants", "captions": "captions", "split": "split"}
+        run(pretrain.app, root, **inputs, output="pretrained", metrics="pretrain.json")
+        inputs["pretrained"] = "pretrained"
         run(train.app, root, **inputs, output="iqagpt", metrics="train.json")
-        asked = {"variants": "variants", "split": "split", "output": "predictions/iqagpt.csv"}
+        asked = {
+            "variants": "variants",
+            "split": "split",
+            "output": "predictions/iqagpt.csv",
+            "metrics": "predict.json",
+        }
         run(predict.app, root, model="iqagpt", **asked)
         for name in ("majority", "majority_by_variant"):
             table = f"predictions/{name}.csv"

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarni
 
 PARAMS = read_yaml(REPOSITORY / "params.yaml")
 BASELINES = [f"baseline@{name}" for name in PARAMS["evaluate"]["baselines"]]
-ASSESS = {"train", "predict", *BASELINES, "evaluate", "report"}
+ASSESS = {"pretrain", "train", "predict", *BASELINES, "evaluate", "report"}
 SCORE = {"denoise", "read", "caption"} | ASSESS
 
 #: Section: the stages that a change in it makes stale, written by hand from the method, not from dvc.yaml.
@@ -39,6 +39,7 @@ STALE: dict[str, set[str]] = {
     "denoise": SCORE,
     "read": {"read", "caption"} | ASSESS,
     "caption": {"caption"} | ASSESS,
+    "pretrain": ASSESS,
     "train": {"train", "predict", "evaluate", "report"},
     "predict": {"predict", "evaluate", "report"},
     **{f"baseline.{name}": {f"baseline@{name}", "evaluate"} for name in PARAMS["evaluate"]["baselines"]},
@@ -54,6 +55,7 @@ PATHS = {
     "denoise.folder": "denoise",
     "read.table": "read",
     "caption.vocabulary": "caption",
+    "pretrain.weights": "pretrain",
 }
 LEAVES = [".".join(path) for path, _ in leaves(PARAMS)]
 

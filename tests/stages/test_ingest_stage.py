@@ -16,7 +16,8 @@ SHARED = Path(__file__).resolve().parents[2] / "../shared/data/aapm_layout"
 
 def run(tmp_path, root, *, output="pairs", **changes):
     section = dict(
-        root=str(root), low_dose="given", pairs=6, thickness_mm=3.0, kernel=None, patients=[], exclude=[], matrix=None,
+        root=str(root), low_dose="given", pairs=6, pretrain_pairs=0,
+        thickness_mm=3.0, kernel=None, patients=[], exclude=[], matrix=None,
         dose=dict(fraction=0.25, photons=4e5, views=60, seed=1), window_hu=[-160.0, 240.0], strict=False,
     )  # fmt: skip
     params = tmp_path / "params.yaml"
@@ -50,7 +51,7 @@ def test_files_columns_types(tmp_path, root):
     manifest = artifact.manifest
     assert list(manifest.columns) == [
         "slice_id", "patient_id", "instance_number", "slice_location_mm", "pixel_spacing_mm", "thickness_mm",
-        "kernel", "has_organ_map", "row",
+        "kernel", "has_organ_map", "row", "pretrain",
     ]  # fmt: skip
     assert list(manifest["slice_id"]) == [f"{code}_{k:03d}" for code in ("L067", "L096") for k in (0, 2, 4)]
     assert list(manifest["row"]) == list(range(6))
@@ -142,3 +143,43 @@ def test_real_pairs(tmp_path):
     assert list(artifact.manifest["patient_id"]) == ["L506", "L901", "L902", "L903", "L904", "L905"]
     noise = [np.std(artifact.array(name)[0, 250:260, 60:70].astype(float)) for name in ("ndct", "ldct")]
     assert noise[1] > 1.3 * noise[0]
+
+
+def write_pretrain_patients(root):
+    for code in ("L097", "L001"):  # before and after the others in order
+        write_patient(root / "pretrain", code, zs=range(0, 15, 3))
+
+
+def test_patients_for_pretraining_are_counted_apart_and_marked(tmp_path, root):
+    write_pretrain_patients(root)
+    assert run(tmp_path, root, pretrain_pairs=4).exit_code == 0
+    manifest = open_artifact(tmp_path / "pairs", "pairs").manifest
+    expected = {"L001": (2, 1), "L067": (3, 0), "L096": (3, 0), "L097": (2, 1)}
+    assert {p: (len(t), t["pretrain"].max()) for p, t in manifest.groupby("patient_id")} == expected
+    assert list(manifest["row"]) == list(range(10))
+
+
+def test_patients_for_pretraining_change_nothing_else(tmp_path, root):
+    run(tmp_path, root)
+    alone = tree(tmp_path / "pairs")
+    write_pretrain_patients(root)
+    run(tmp_path, root, output="with")
+    assert tree(tmp_path / "with") == alone
+    run(tmp_path, root, output="further", pretrain_pairs=4)
+    own, further = (open_artifact(tmp_path / name, "pairs") for name in ("pairs", "further"))
+    rows = further.manifest.loc[further.manifest["pretrain"] == 0]
+    assert list(rows["slice_id"]) == list(own.manifest["slice_id"])
+    assert np.array_equal(further.array("ldct")[rows["row"]], own.array("ldct"))
+
+
+def test_pairs_for_pretraining_without_patients_are_refused(tmp_path, root):
+    result = run(tmp_path, root, pretrain_pairs=4)
+    assert result.exit_code == 1
+    assert "ingest.pretrain_pairs: 4 wanted, but no patient lies below a folder 'pretrain'" in result.output
+
+
+def test_a_patient_both_for_pretraining_and_not_is_refused(tmp_path, root):
+    write_patient(root / "pretrain", "L067", zs=range(0, 15, 3))
+    result = run(tmp_path, root, pretrain_pairs=4)
+    assert result.exit_code == 1
+    assert "L067 both below a folder 'pretrain' and elsewhere" in result.output

@@ -11,7 +11,7 @@ from iqagpt.artifacts import open_artifact
 from stages.phantom import app
 
 SECTION = {
-    "patients": 2, "slices": 2, "slice_increment_mm": 8.0, "thickness_mm": 3.0, "matrix": 128, "dose": 0.25,
+    "patients": 2, "pretrain_patients": 0, "slices": 2, "slice_increment_mm": 8.0, "thickness_mm": 3.0, "matrix": 128, "dose": 0.25,
     "views": 60, "photons": 3.5e5, "electronic_sd": 6.0, "seed": 5,
 }  # fmt: skip
 
@@ -113,3 +113,14 @@ def test_wrong_value_is_one_message_and_no_output(tmp_path):
     assert result.exit_code == 1
     assert "phantom.dose: expected above 0 and at most 1, got 2.0" in result.output
     assert not (tmp_path / "phantom").exists()
+
+
+def test_further_patients_lie_apart_and_change_no_other(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert run(tmp_path, pretrain_patients=1).exit_code == 0
+    more, own = digest(tmp_path / "phantom"), digest(made)
+    files = {name for name in own if name.startswith("L")}
+    assert {name: more[name] for name in files} == {name: own[name] for name in files}
+    assert {name.split("/")[1] for name in more if name.startswith("pretrain/")} == {"L003"}
+    table = open_artifact(tmp_path / "phantom", "phantom").manifest
+    assert (table["ndct_file"].str.startswith("pretrain/") == (table["patient_id"] == "L003")).all()

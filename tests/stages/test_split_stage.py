@@ -19,15 +19,18 @@ def run(tmp_path, **changes):
     return result
 
 
-def write_pairs(tmp_path, patients, *, same=False):
+def write_pairs(tmp_path, patients, *, same=False, pretrain=()):
     ids = [patient for patient in patients for _ in range(2)]
     with create_artifact(tmp_path / "pairs", "pairs") as writer:
         ndct = writer.array("ndct", (len(ids), 8, 8), np.int16)
         ndct[:] = np.random.default_rng(0).integers(-160, 240, size=ndct.shape)
         if same:
             ndct[-1] = ndct[0]
+        marked = [int(patient in pretrain) for patient in ids]
         slice_ids = [f"{patient}_{i % 2:03d}" for i, patient in enumerate(ids)]
-        writer.manifest(pd.DataFrame({"slice_id": slice_ids, "patient_id": ids, "row": range(len(ids))}))
+        writer.manifest(
+            pd.DataFrame({"slice_id": slice_ids, "patient_id": ids, "row": range(len(ids)), "pretrain": marked})
+        )
 
 
 def test_split_table_and_fold(tmp_path):
@@ -73,3 +76,14 @@ def test_leak_between_patients_is_refused(tmp_path):
     assert result.exit_code == 1
     assert "L001_000 and L004_001 are the same image" in result.output
     assert not (tmp_path / "split").exists()
+
+
+def test_marked_patients_neither_train_nor_test(tmp_path):
+    write_pairs(tmp_path, ["L001", "L002", "L003", "L004", "L005", "L006"], pretrain=["L002", "L006"])
+    result = run(tmp_path)
+    assert result.exit_code == 0, result.output
+    table = open_artifact(tmp_path / "split", "split").manifest
+    sides = dict(zip(table["patient_id"], table["split"], strict=True))
+    assert sides == {
+        "L001": "train", "L002": "pretrain", "L003": "val", "L004": "test", "L005": "test", "L006": "pretrain",
+    }  # fmt: skip

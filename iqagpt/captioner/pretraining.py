@@ -1,0 +1,236 @@
+"""Pre-train the captioner with the four objectives of Medical X-VL (paper 2.2, reference 13) before it is fine-tuned.
+
+Images are those of the training patients and of patients marked ``pretrain``, in all their qualities, with their template
+captions. The recipe's form is that of Medical X-VL: AdamW, linear warm-up, cosine.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from iqagpt.artifacts import ArtifactWriter
+from iqagpt.captioner.captioner import Captioner
+from iqagpt.captioner.fitting import pad
+from iqagpt.captioner.image_encoder import EncoderParams
+from iqagpt.captioner.objectives import Batch, ObjectiveParams, Objectives, Weights
+from iqagpt.captioner.pretrained import load_checkpoint, save_pretrained
+from iqagpt.captioner.text_stack import TextParams
+from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.config import check_least, given_file
+from iqagpt.data.split import PRETRAIN, TRAIN
+from iqagpt.errors import ArtifactError, ParamsError
+from iqagpt.scored_images import ScoredImages
+from iqagpt.training import _decay_groups as decay_groups
+from iqagpt.training import build_seeded, learning_rate, turn_and_flip
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainParams:
+    """Section ``pretrain``: the captioner's geometry, and where its first weights come from.
+
+    Attributes
+    ----------
+    source : {"none", "objectives", "checkpoint"}
+        Random weights; weights fitted here; weights of a file.
+    weights : str
+        The file or folder of `source` ``checkpoint``; ``presets/none.txt`` for none.
+    encoder : EncoderParams
+    text : TextParams
+    objectives : Weights
+        Weight of each objective in the loss.
+    settings : ObjectiveParams
+    epochs, batch_size : int
+    lr, min_lr, warmup_epochs, warmup_lr, weight_decay, beta2, clip_norm : float
+        As `iqagpt.training.Recipe`.
+    seed : int
+        Of initialisation, order, augmentation and masks.
+    """
+
+    source: Literal["none", "objectives", "checkpoint"]
+    weights: str
+    encoder: EncoderParams
+    text: TextParams
+    objectives: Weights
+    settings: ObjectiveParams
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup_epochs: float
+    warmup_lr: float
+    min_lr: float
+    weight_decay: float
+    beta2: float
+    clip_norm: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_least(self, epochs=1, batch_size=1, warmup_epochs=0, warmup_lr=0, min_lr=0, weight_decay=0, clip_norm=0)
+        check_least(self, seed=0)
+        if not 0 < self.beta2 < 1:
+            raise ValueError(f"beta2: expected a number between 0 and 1, got {self.beta2}")
+        if not self.lr > 0:
+            raise ValueError(f"lr: expected a number > 0, got {self.lr}")
+        if self.source == "objectives":
+            self._check_geometry()
+
+    def _check_geometry(self) -> None:
+        side = self.encoder.patch_size
+        if self.objectives.image and (side < 8 or side & (side - 1)):
+            raise ValueError(
+                f"objectives.image: expected 0 with encoder.patch_size {side}, or a power of two from 8 as patch_size, "
+                f"got {self.objectives.image}"
+            )
+        if (self.objectives.contrast or self.objectives.matching) and not self.text.text_layers:
+            raise ValueError("text.text_layers: expected at least 1 with contrast or matching, got 0")
+
+
+def make_pretrained(
+    params: PretrainParams,
+    images: ScoredImages,
+    tokenizer: CaptionTokenizer,
+    device: torch.device,
+    writer: ArtifactWriter,
+) -> dict[str, Any]:
+    """Write what fine-tuning starts from, and return figures for a metrics file.
+
+    Parameters
+    ----------
+    params : PretrainParams
+    images : ScoredImages
+        Of all splits; ``train`` and ``pretrain`` are used, and only where ``source`` is ``objectives``.
+    tokenizer : CaptionTokenizer
+    device : torch.device
+    writer : ArtifactWriter
+        Of ``models/pretrained``.
+
+    Raises
+    ------
+    UserError
+        If there are no images, or the checkpoint cannot be used.
+    """
+    result: dict[str, Any] = {"source": params.source}
+    writer.info["source"] = params.source
+    model = None
+    if params.source == "objectives":
+        model, curve = pretrain_captioner(params, images, tokenizer, device)
+        writer.table("curve", curve)
+        result |= {"epochs": len(curve), "losses": summarise_pretraining(curve)}
+    elif params.source == "checkpoint":
+        model = build_seeded(lambda: new_captioner(params, images, tokenizer), params.seed)
+        file = given_file(params.weights)
+        if file is None:
+            raise ParamsError("pretrain.weights: source 'checkpoint' needs a file or folder; run iqagpt weights import")
+        report = load_checkpoint(model, file)
+        writer.info["checkpoint"] = report
+        result["tensors"] = {
+            "loaded": report["loaded"], "missing": len(report["missing"]), "unused": len(report["unused"])
+        }  # fmt: skip
+    save_pretrained(writer, params.encoder, params.text, model)
+    return result
+
+
+def pretrain_captioner(
+    params: PretrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+) -> tuple[Captioner, pd.DataFrame]:
+    """Build a captioner and fit it to the objectives.
+
+    Parameters
+    ----------
+    params : PretrainParams
+    images : ScoredImages
+        Of all splits; those of ``train`` and ``pretrain`` are used.
+    tokenizer : CaptionTokenizer
+    device : torch.device
+
+    Returns
+    -------
+    Captioner
+        On the CPU.
+    DataFrame
+        One row per epoch: ``epoch, lr`` and the mean loss, without its weight, of every objective whose weight is not 0.
+
+    Raises
+    ------
+    ArtifactError
+        If there are no images.
+    """
+    images = ScoredImages(
+        images.table[images.table["split"].isin((TRAIN, PRETRAIN))].reset_index(drop=True), images.variants
+    )
+    if not len(images):
+        raise ArtifactError("no image is in split 'train' or 'pretrain': give split.test_patients fewer patients")
+    model = build_seeded(
+        lambda: Objectives(new_captioner(params, images, tokenizer), params.objectives, params.settings, tokenizer),
+        params.seed,
+    ).to(device)
+    captions = _Captions(images, tokenizer, device)
+    optimizer = torch.optim.AdamW(decay_groups(model, params.weight_decay), lr=params.lr, betas=(0.9, params.beta2))
+    rng = np.random.default_rng(params.seed)
+    curve = []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(params.seed)  # dropout, word masks and negatives draw from the global generator
+        model.train()
+        progress = tqdm(range(params.epochs), desc="pre-training", unit="epoch", disable=None)
+        for epoch in progress:
+            losses = _run_epoch(model, optimizer, images, captions, params, epoch, rng)
+            curve.append({"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"], **losses})
+            progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+    return model.student.cpu().eval(), pd.DataFrame(curve)
+
+
+def new_captioner(params: PretrainParams, images: ScoredImages, tokenizer: CaptionTokenizer) -> Captioner:
+    """Build a captioner of the section's geometry with random weights."""
+    return Captioner(params.encoder, params.text, image_size=images.image_size, vocabulary_size=tokenizer.size)
+
+
+def summarise_pretraining(curve: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the first and the last epoch's loss of each objective, for a metrics file."""
+    names = [name for name in curve.columns if name not in ("epoch", "lr")]
+    return {name: {"first": float(curve[name].iloc[0]), "last": float(curve[name].iloc[-1])} for name in names}
+
+
+class _Captions:
+    """Captions as padded token ids, and as numbers that are equal where captions are."""
+
+    def __init__(self, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device) -> None:
+        captions = images.table["caption"]
+        self.ids = pad(tokenizer.encode(captions.tolist()), tokenizer.pad_id).to(device)
+        self.keys = torch.from_numpy(pd.factorize(captions)[0].astype(np.int64)).to(device)
+
+
+def _run_epoch(
+    model: Objectives,
+    optimizer: torch.optim.Optimizer,
+    images: ScoredImages,
+    captions: _Captions,
+    params: PretrainParams,
+    epoch: int,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    order = rng.permutation(len(images))
+    batches = np.array_split(order, math.ceil(len(order) / params.batch_size))
+    device, totals = captions.ids.device, {}
+    for step, indices in enumerate(batches):
+        done = epoch + step / len(batches)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(params, done)
+        pixels = torch.from_numpy(images.batch(indices)).to(device)
+        chosen = torch.as_tensor(indices, device=device)
+        batch = Batch(
+            turn_and_flip(pixels, rng), turn_and_flip(pixels, rng), captions.ids[chosen], captions.keys[chosen]
+        )
+        losses = model(batch, trust=min(done, 1.0), rng=rng)
+        optimizer.zero_grad(set_to_none=True)
+        model.total(losses).backward()
+        if params.clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm)
+        optimizer.step()
+        for name, loss in losses.items():
+            totals[name] = totals.get(name, 0.0) + loss.item() * len(indices)
+    return {name: total / len(order) for name, total in totals.items()}
