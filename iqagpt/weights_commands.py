@@ -40,16 +40,16 @@ def import_weights(
     if not given:
         raise typer.BadParameter("give --medical-x-vl, --bert or --vit")
     # Imported here: PyTorch takes seconds, and the other commands do without.
-    from iqagpt.artifacts import create_artifact, open_artifact
+    from iqagpt.artifacts import create_artifact
     from iqagpt.captioner.foreign.hub import local_path
     from iqagpt.captioner.foreign.importing import import_checkpoint, save_import
-    from iqagpt.captioner.foreign.loading import KIND
+    from iqagpt.captioner.foreign.loading import KIND, open_imported
 
     with _messages():
         parts = [import_checkpoint(local_path(source), kind, vocabulary) for kind, source in given.items()]
         with create_artifact(output, KIND) as writer:
             report = save_import(writer, parts)
-        artifact = open_artifact(output, KIND)
+        artifact = open_imported(output)
     typer.echo(report.text())
     typer.echo(f"{output}: weights.safetensors, sha256 {artifact.info['weights_sha256']}")
     _try_on(artifact, params)

@@ -31,7 +31,7 @@ def run(*words: object) -> tuple[int, str, str]:
 
 def params(file: Path, **text: int) -> Path:
     content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    content["train"]["text"] |= text
+    content["pretrain"]["text"] |= text
     file.write_text(yaml.safe_dump(content))
     return file
 
@@ -63,7 +63,7 @@ def test_import_twice_gives_the_same_bytes(bert, tmp_path):
 def test_captioner_of_another_geometry_is_a_warning_that_names_the_keys(bert, tmp_path):
     code, _, err = run(tmp_path / "out", "--bert", bert, "--params", REPOSITORY / "params.yaml")
     assert code == 0
-    assert "train.text.width 16 (now 128), train.text.heads 2 (now 4)" in err
+    assert "pretrain.text.width 16 (now 128), pretrain.text.heads 2 (now 4)" in err
     assert (tmp_path / "out/artifact.json").is_file()
 
 

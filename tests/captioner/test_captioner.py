@@ -5,8 +5,8 @@ import torch
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.captioner.captioner import Captioner, load_captioner, save_captioner
-from iqagpt.captioner.fitting import TrainParams
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
+from iqagpt.captioner.pretraining import PretrainParams
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
 from iqagpt.config import load_section
@@ -37,11 +37,11 @@ def captioner() -> Captioner:
     ],
 )
 def test_presets_have_their_parameters(file, vocabulary_size, image, text):
-    train = load_section(REPOSITORY / file, "train", TrainParams)
+    section = load_section(REPOSITORY / file, "pretrain", PretrainParams)
     with torch.device("meta"):
-        captioner = Captioner(train.encoder, train.text, image_size=512, vocabulary_size=vocabulary_size)
+        captioner = Captioner(section.encoder, section.text, image_size=512, vocabulary_size=vocabulary_size)
     assert (count(captioner.image_encoder), count(captioner.text)) == (image, text)
-    assert captioner.image_encoder.pos_embed.shape[1] == 1 + (512 // train.encoder.patch_size) ** 2
+    assert captioner.image_encoder.pos_embed.shape[1] == 1 + (512 // section.encoder.patch_size) ** 2
 
 
 def test_only_the_last_layers_attend_to_the_image(captioner):

@@ -301,7 +301,7 @@ def test_presets_are_complete() -> None:
 
 def test_medxvl_differs_from_the_paper_in_the_text_width_only() -> None:
     paper, medxvl = (dict(leaves(read_yaml(REPOSITORY / f"presets/{name}.yaml"))) for name in ("paper", "medxvl"))
-    assert {path for path in paper if paper[path] != medxvl[path]} == {("train", "text", "width")}
+    assert {path for path in paper if paper[path] != medxvl[path]} == {("pretrain", "text", "width")}
 
 
 def test_training_recipe_of_the_paper_is_shared() -> None:

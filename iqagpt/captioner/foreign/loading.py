@@ -5,16 +5,17 @@ reported as missing.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 
-from iqagpt.artifacts import Artifact
+from iqagpt.artifacts import Artifact, open_artifact
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.foreign.report import Report
 from iqagpt.captioner.tokenizer import SPECIAL, UNK, CaptionTokenizer, read_vocabulary, wordpiece_tokenizer
-from iqagpt.errors import ArtifactError
+from iqagpt.errors import ArtifactError, InputError
 from iqagpt.weights import read_weights
 
 #: Kind of artifact that `iqagpt weights import` writes.
@@ -23,6 +24,20 @@ VOCABULARY = "vocab.txt"
 _WORDS, _WORD_BIAS = "text.embeddings.word_embeddings.weight", "text.head.bias"
 _POSITIONS = "text.embeddings.position_embeddings.weight"
 _GRID, _PATCH = "image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"
+
+
+def open_imported(path: Path) -> Artifact:
+    """Open a folder that ``iqagpt weights import`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        return open_artifact(path, KIND)
+    except ArtifactError as error:
+        raise InputError(f"pretrain.weights: {path}: no imported weights; iqagpt weights import makes them") from error
 
 
 @torch.no_grad()
@@ -78,7 +93,7 @@ def load_into(captioner: Captioner, artifact: Artifact, tokenizer: CaptionTokeni
 
 
 def _check_geometry(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
-    """Refuse weights of other widths or heads, and name every key of ``train`` to change."""
+    """Refuse weights of other widths or heads, and name every key of ``pretrain`` to change."""
     wanted = {
         f"{part}.{key}": theirs[part][key]
         for part, keys in (("encoder", ("width", "heads")), ("text", ("width", "heads", "intermediate")))
@@ -92,7 +107,7 @@ def _check_geometry(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: s
     for key, value in wanted.items():
         part, name = key.split(".")
         if ours[part][name] != value:
-            changes.append(f"train.{key} {value} (now {ours[part][name]})")
+            changes.append(f"pretrain.{key} {value} (now {ours[part][name]})")
     if changes:
         raise ArtifactError(f"{where}: the weights do not fit the captioner; they need {', '.join(changes)}")
 

@@ -6,9 +6,9 @@ import torch
 
 from iqagpt.artifacts import Artifact
 from iqagpt.captioner.captioner import Captioner
-from iqagpt.captioner.fitting import TrainParams
 from iqagpt.captioner.foreign.loading import load_into
 from iqagpt.captioner.foreign.report import Report
+from iqagpt.captioner.pretraining import PretrainParams
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
 from iqagpt.config import load_section, read_params
 
@@ -22,15 +22,15 @@ def try_on(artifact: Artifact, params: Path) -> Report:
     Raises
     ------
     ParamsError
-        If the sections ``train`` or ``caption`` are not valid.
+        If the sections ``pretrain`` or ``caption`` are not valid.
     ArtifactError
         If the weights do not fit.
     """
-    train = load_section(params, "train", TrainParams)
+    section = load_section(params, "pretrain", PretrainParams)
     tokenizer = build_tokenizer(load_section(params, "caption", CaptionParams))
     ingest = read_params(params).get("ingest")
     matrix = ingest.get("matrix") if isinstance(ingest, dict) else None
     size = matrix if isinstance(matrix, int) else IMAGE_SIZE
     with torch.device("meta"):
-        captioner = Captioner(train.encoder, train.text, image_size=size, vocabulary_size=tokenizer.size)
+        captioner = Captioner(section.encoder, section.text, image_size=size, vocabulary_size=tokenizer.size)
     return load_into(captioner, artifact, tokenizer)

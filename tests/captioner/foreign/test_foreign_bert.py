@@ -102,8 +102,8 @@ def test_pretraining_heads_and_names_of_the_first_releases(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "keys"),
-    [({"width": 24}, [r"train\.text\.width 16 \(now 24\)"]),
-     ({"heads": 4, "intermediate": 32}, [r"train\.text\.heads 2 \(now 4\)", r"train\.text\.intermediate 24 \(now 32\)"])],
+    [({"width": 24}, [r"pretrain\.text\.width 16 \(now 24\)"]),
+     ({"heads": 4, "intermediate": 32}, [r"pretrain\.text\.heads 2 \(now 4\)", r"pretrain\.text\.intermediate 24 \(now 32\)"])],
 )  # fmt: skip
 def test_other_geometry_names_the_keys_to_change(changes, keys, tokenizer, tmp_path):
     folder = write(BertModel(BertConfig(**SIZES, num_hidden_layers=1)), tmp_path / "bert")
@@ -115,7 +115,7 @@ def test_other_geometry_names_the_keys_to_change(changes, keys, tokenizer, tmp_p
 def test_cross_attention_elsewhere_names_the_layers(tokenizer, tmp_path):
     config = BertConfig(**SIZES, num_hidden_layers=2, is_decoder=True, add_cross_attention=True)
     artifact, _ = import_bert(write(BertLMHeadModel(config), tmp_path / "bert"), tmp_path / "out")
-    with pytest.raises(ArtifactError, match=r"train\.text\.text_layers 0 \(now 1\)"):
+    with pytest.raises(ArtifactError, match=r"pretrain\.text\.text_layers 0 \(now 1\)"):
         load_into(captioner(tokenizer, 1, 1), artifact, tokenizer)
 
 

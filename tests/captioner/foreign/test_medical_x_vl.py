@@ -8,11 +8,11 @@ from checkpoints import State, medical_x_vl
 
 from iqagpt.artifacts import create_artifact, open_artifact
 from iqagpt.captioner.captioner import Captioner
-from iqagpt.captioner.fitting import TrainParams
 from iqagpt.captioner.foreign.importing import import_checkpoint, save_import
 from iqagpt.captioner.foreign.loading import KIND, load_into
 from iqagpt.captioner.foreign.medical_x_vl import import_medical_x_vl
 from iqagpt.captioner.foreign.report import Report
+from iqagpt.captioner.pretraining import PretrainParams
 from iqagpt.captioner.tokenizer import SPECIAL, CaptionParams, CaptionTokenizer, build_tokenizer
 from iqagpt.config import load_section
 from iqagpt.criteria import all_scores, scores_to_caption
@@ -61,13 +61,13 @@ def test_synthetic_checkpoint_has_the_published_counts(published):
 
 
 def test_geometry_is_that_of_the_preset(imported):
-    train = load_section(PRESET, "train", TrainParams)
+    section = load_section(PRESET, "pretrain", PretrainParams)
     _, config, _ = imported
     assert config["encoder"] == {"stem": "linear", "patch_size": 16, "width": 384, "depth": 12, "heads": 6}
     assert config["image_size"] == 224
     assert config["vocabulary_size"] == 30522
-    assert all(getattr(train.encoder, key) == value for key, value in config["encoder"].items())
-    assert all(getattr(train.text, key) == value for key, value in config["text"].items())
+    assert all(getattr(section.encoder, key) == value for key, value in config["encoder"].items())
+    assert all(getattr(section.text, key) == value for key, value in config["text"].items())
 
 
 def test_every_tensor_is_accounted_for_by_name(imported, published):
@@ -174,9 +174,9 @@ def folder(published, tmp_path_factory) -> Path:
 
 
 def build(tokenizer: CaptionTokenizer, image_size: int, device: str = "cpu") -> Captioner:
-    train = load_section(PRESET, "train", TrainParams)
+    section = load_section(PRESET, "pretrain", PretrainParams)
     with torch.device(device):
-        return Captioner(train.encoder, train.text, image_size=image_size, vocabulary_size=tokenizer.size)
+        return Captioner(section.encoder, section.text, image_size=image_size, vocabulary_size=tokenizer.size)
 
 
 def test_f_positions_of_another_grid_and_h_another_vocabulary(folder, imported):
