@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from iqagpt.score_metrics import accuracy
 from iqagpt.predictions import read_predictions
+from iqagpt.score_metrics import accuracy
 from iqagpt.scored_images import open_scored_images
 
 OBJECTIVES = ("contrast", "language", "image", "matching")

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from iqagpt.errors import InputError
 from iqagpt.params_check import find_problems
+from iqagpt.weights_commands import app as weights_app
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(weights_app, name="weights")
 
 _PLACES = {
     "results/tables.md": "Tables 1 to 4 beside the paper",
@@ -36,27 +37,6 @@ def check(
     if problems:
         raise typer.Exit(1)
     typer.echo(f"{params}: valid")
-
-
-@app.command("convert-red-cnn")
-def convert_red_cnn(
-    checkpoint: Annotated[Path, typer.Argument(help="REDCNN_*iter.ckpt of SSinyu, or redcnn.pt of ldct-benchmark.")],
-    output: Annotated[Path, typer.Argument(help="The .safetensors file to write, for denoisers.red_cnn.weights.")],
-    source: Annotated[str, typer.Option(help="Where it comes from: ssinyu or ldct-benchmark; they differ in scale.")],
-) -> None:
-    """Convert published RED-CNN weights from a pickle, without running code from it."""
-    # Imported here: PyTorch takes seconds, and the other commands do without.
-    from iqagpt.denoise.red_cnn_checkpoint import Source, convert_checkpoint
-
-    if source not in list(Source):
-        typer.echo(f"--source: expected {' or '.join(Source)}, got '{source}'", err=True)
-        raise typer.Exit(1)
-    try:
-        convert_checkpoint(checkpoint, output, Source(source))
-    except InputError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"{output}: set denoisers.red_cnn.weights to it, and denoisers.red_cnn.width to 96")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from iqagpt.sections import SECTIONS
 _FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights")
 _FOLDER = "ingest.root"
 #: A file or a package, and a folder; each may be the file that says "none".
-_EITHER = ("denoise.code", "denoise.folder")
+_EITHER = ("denoise.code", "denoise.folder", "pretrain.weights")
 #: Written by the stage ``phantom``, so that it need not exist beforehand.
 _PHANTOM = Path("data/phantom")
 

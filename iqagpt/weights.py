@@ -1,6 +1,7 @@
 """Model weights inside an artifact: safetensors with a sha256, never a pickle."""
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,14 +23,19 @@ def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen or not tensor.numel():
             seen.add(tensor.data_ptr())
-            tensors[name] = tensor.detach().cpu().contiguous()
+            tensors[name] = tensor
+    save_tensors(writer, tensors)
+
+
+def save_tensors(writer: ArtifactWriter, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write named tensors as safetensors and note their sha256 in the artifact."""
     file = writer.path / WEIGHTS
-    save_file(tensors, file)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     writer.info["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def read_weights(artifact: Artifact) -> dict[str, torch.Tensor]:
-    """Read the tensors that `save_weights` wrote, by name.
+    """Read the tensors that `save_weights` or `save_tensors` wrote, by name.
 
     Raises
     ------

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.batches import in_batches, in_order, load_images
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
-from iqagpt.checkpoints import open_checkpoint
 from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.checkpoints import open_checkpoint
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
 from iqagpt.errors import ArtifactError

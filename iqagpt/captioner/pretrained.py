@@ -4,24 +4,18 @@ Written by stage ``pretrain`` as ``models/pretrained``; `train` starts the capti
 encoder (paper 3.2: "the same pre-trained image encoder"). The geometry is stated in section ``pretrain`` alone.
 """
 
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from iqagpt.artifacts import ArtifactWriter, open_artifact
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.text_stack import TextParams
-from iqagpt.errors import ArtifactError, InputError
-from iqagpt.weights import WEIGHTS, read_weights, save_weights
-
-logger = logging.getLogger(__name__)
+from iqagpt.errors import ArtifactError
+from iqagpt.weights import read_weights, save_weights
 
 KIND = "pretrained"
 #: What the captioner has and the image-only models do not.
@@ -88,56 +82,6 @@ def open_pretrained(path: str | Path) -> Pretrained:
     config = artifact.info["config"]
     tensors = read_weights(artifact) if "weights_sha256" in artifact.info else {}
     return Pretrained(EncoderParams(**config["encoder"]), TextParams(**config["text"]), tensors)
-
-
-def load_checkpoint(model: Captioner, path: Path) -> dict[str, Any]:
-    """Load safetensors that bear the captioner's names into it.
-
-    Parameters
-    ----------
-    model : Captioner
-        Changed in place; weights that the file lacks stay as they are.
-    path : Path
-        A ``.safetensors`` file, or a folder with ``weights.safetensors``.
-
-    Returns
-    -------
-    dict
-        ``loaded``: number of tensors; ``missing``, ``unused``: names that only the model, or only the file, has.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, a tensor has another shape, or none has a name of the captioner's.
-    """
-    file = path / WEIGHTS if path.is_dir() else path
-    try:
-        given = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"pretrain.weights: {file} cannot be read as safetensors ({error})") from error
-    own = _named(model)
-    for name in sorted(own.keys() & given.keys()):
-        if own[name].shape != given[name].shape:
-            raise InputError(
-                f"pretrain.weights: {file}: {name} has shape {list(given[name].shape)}, the captioner's has "
-                f"{list(own[name].shape)}; set pretrain.encoder and pretrain.text, ingest.matrix and caption.vocabulary "
-                "as the checkpoint has them"
-            )
-    report = {
-        "loaded": len(own.keys() & given.keys()),
-        "missing": sorted(own.keys() - given.keys()),
-        "unused": sorted(given.keys() - own.keys()),
-    }
-    if not report["loaded"]:
-        raise InputError(f"pretrain.weights: {file}: no tensor has a name of the captioner's; convert it first")
-    with torch.no_grad():
-        for name in own.keys() & given.keys():
-            own[name].copy_(given[name])
-    logger.info("%s: %d tensors loaded", file, report["loaded"])
-    for kind in ("missing", "unused"):
-        for name in report[kind]:
-            logger.info("%s: %s", kind, name)
-    return report
 
 
 def _named(model: nn.Module) -> dict[str, torch.Tensor]:

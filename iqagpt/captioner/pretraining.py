@@ -18,9 +18,11 @@ from iqagpt.artifacts import ArtifactWriter
 from iqagpt.batches import turn
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.fitting import pad
+from iqagpt.captioner.foreign.loading import load_into, open_imported
+from iqagpt.captioner.foreign.report import ACTIONS
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.objectives import OBJECTIVES, Batch, ObjectiveParams, Objectives, Weights
-from iqagpt.captioner.pretrained import load_checkpoint, save_pretrained
+from iqagpt.captioner.pretrained import save_pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.config import check_least, given_file
@@ -38,9 +40,9 @@ class PretrainParams:
     Attributes
     ----------
     source : {"none", "objectives", "checkpoint"}
-        Random weights; weights fitted here; weights of a file.
+        Random weights; weights fitted here; imported weights.
     weights : str
-        The file or folder of `source` ``checkpoint``; ``presets/none.txt`` for none.
+        The folder of `source` ``checkpoint``, as ``iqagpt weights import`` writes it; ``presets/none.txt`` for none.
     encoder : EncoderParams
     text : TextParams
     objectives : Weights
@@ -125,12 +127,10 @@ def make_pretrained(
         model = build_seeded(lambda: new_captioner(params, images, tokenizer), params.seed)
         file = given_file(params.weights)
         if file is None:
-            raise ParamsError("pretrain.weights: source 'checkpoint' needs a file or folder; run iqagpt weights import")
-        report = load_checkpoint(model, file)
-        writer.info["checkpoint"] = report
-        result["tensors"] = {
-            "loaded": report["loaded"], "missing": len(report["missing"]), "unused": len(report["unused"])
-        }  # fmt: skip
+            raise ParamsError("pretrain.weights: source 'checkpoint' needs a folder; iqagpt weights import makes one")
+        report = load_into(model, open_imported(file), tokenizer)
+        writer.table("report", report.table())
+        result["tensors"] = {action: len(report.names(action)) for action in ACTIONS}
     writer.table("curve", curve)
     save_pretrained(writer, params.encoder, params.text, model)
     return result

@@ -65,6 +65,11 @@ class CaptionTokenizer:
         text = " ".join(t for t in tokens if t not in (PAD, CLS, SEP)).replace(" ##", "")
         return re.sub(r"\s*-\s*", "-", re.sub(r"\s+([:;,])", r"\1", text))
 
+    def tokens(self) -> list[str]:
+        """Return all tokens in the order of their ids."""
+        vocabulary = self._tokenizer.get_vocab()
+        return sorted(vocabulary, key=vocabulary.__getitem__)
+
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` into a folder."""
         (folder / _FILE).write_text(self._tokenizer.to_str(pretty=True) + "\n", encoding="utf-8", newline="\n")
@@ -115,18 +120,43 @@ def _template_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def read_vocabulary(file: Path) -> list[str]:
+    """Read a WordPiece vocabulary, one token a line.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not text.
+    """
+    try:
+        return file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as a vocabulary ({error}); expected one token a line") from error
+
+
+def wordpiece_tokenizer(tokens: list[str], where: str) -> Tokenizer:
+    """Build BERT's lower-casing WordPiece tokenizer, without ``[CLS]`` and ``[SEP]`` around the text.
+
+    Raises
+    ------
+    InputError
+        If special tokens are missing.
+    """
+    missing = [token for token in SPECIAL if token not in tokens]
+    if missing:
+        raise InputError(f"{where}: not a WordPiece vocabulary: no {', '.join(missing)}; expected one token a line")
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token=UNK))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
 def _wordpiece_tokenizer(file: Path) -> Tokenizer:
     if not file.is_file():
         raise InputError(
             f"{file}: no such file; caption.vocabulary must name a WordPiece vocab.txt or presets/none.txt"
         )
-    tokens = file.read_text(encoding="utf-8").splitlines()
-    missing = [token for token in SPECIAL if token not in tokens]
-    if missing:
-        raise InputError(f"{file}: not a WordPiece vocabulary: no {', '.join(missing)}; expected one token a line")
-    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token=UNK))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = wordpiece_tokenizer(read_vocabulary(file), str(file))
     for scores in all_scores():
         encoding = tokenizer.encode(scores_to_caption(scores))
         if UNK in encoding.tokens:

@@ -239,7 +239,7 @@ def fold_scale(state: Mapping[str, torch.Tensor], centre: float, scale: float) -
 def import_weights(file: Path) -> tuple[dict[str, torch.Tensor], str]:
     """Read published weights: safetensors with the keys of SSinyu/RED-CNN at width 96.
 
-    ``iqagpt convert-red-cnn`` makes such a file of the checkpoints of SSinyu/RED-CNN and eeulig/ldct-benchmark.
+    ``iqagpt weights red-cnn`` makes such a file of the checkpoints of SSinyu/RED-CNN and eeulig/ldct-benchmark.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def _read_safetensors_file(file: Path, where: str) -> bytes:
     if file.suffix != ".safetensors":
         raise InputError(
             f"{where}: only .safetensors is read, because a .ckpt, .pth or .pt file is a pickle and can run foreign code; "
-            f"convert it: iqagpt convert-red-cnn {file.name} {file.stem}.safetensors --source ssinyu|ldct-benchmark"
+            f"convert it: iqagpt weights red-cnn {file.name} {file.stem}.safetensors --source ssinyu|ldct-benchmark"
         )
     if file.stat().st_size > MAX_WEIGHTS_BYTES:
         raise InputError(f"{where}: {file.stat().st_size} bytes; RED-CNN's weights have about 7.4 million bytes")

@@ -1,7 +1,7 @@
-"""Published RED-CNN checkpoints to safetensors: the command ``iqagpt convert-red-cnn``, never a stage.
+"""Published RED-CNN checkpoints to safetensors: the command ``iqagpt weights red-cnn``, never a stage.
 
-A checkpoint is a pickle. It is read by PyTorch's restricted loader, which rebuilds tensors and plain containers only, and only
-when this command is given. `iqagpt.denoise.red_cnn.import_weights` then reads the result.
+A checkpoint is a pickle, read only when this command is given (`iqagpt.foreign_pickle`).
+`iqagpt.denoise.red_cnn.import_weights` then reads the result.
 
 Both repositories have the same layers and keys. ldct-benchmark lacks the last ReLU and works on (HU + 1024 - mean) / SD; the
 scale is folded into the first and last layer here, so that one network serves both. The last ReLU then cuts at -1024
@@ -13,8 +13,6 @@ SSinyu/RED-CNN (solver.py: a bare ``state_dict``, keys with ``module.`` from sev
 (methods/base.py: ``model_state_dict`` beside ``args``; data/info.yml: mean and SD).
 """
 
-import argparse
-import pickle
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +23,7 @@ from safetensors.torch import save_file
 
 from iqagpt.denoise.red_cnn import MAX_WEIGHTS_BYTES, RANGE_HU, fold_scale
 from iqagpt.errors import InputError
+from iqagpt.foreign_pickle import load_pickle
 
 #: Of HU + 1024 over ldct-benchmark's training slices.
 BENCHMARK_MEAN, BENCHMARK_SD = 481.4542, 502.1851
@@ -73,15 +72,7 @@ def _load(file: Path) -> Any:
         raise InputError(f"{file}: no such file")
     if file.stat().st_size > MAX_WEIGHTS_BYTES:
         raise InputError(f"{file}: {file.stat().st_size} bytes; RED-CNN's weights have about 7.4 million bytes")
-    try:
-        # ldct-benchmark keeps its arguments, a namespace of plain values, beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{file}: not a checkpoint that can be read without running foreign code "
-            f"({' '.join(str(error).split())[:200]}); get the file again"
-        ) from error
+    return load_pickle(file)
 
 
 def _weights(content: Any, source: Source, file: Path) -> dict[str, torch.Tensor]:

@@ -1,15 +1,20 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.captioner.captioner import Captioner, load_captioner, save_captioner
 from iqagpt.captioner.image_encoder import ENERGY_FLOOR, EncoderParams, build_image_encoder, texture_energy
-from iqagpt.captioner.text_stack import TextParams, TextStack
+from iqagpt.captioner.pretraining import PretrainParams
+from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
+from iqagpt.config import load_section
 from iqagpt.errors import ArtifactError
 
 ENCODER = EncoderParams(stem="conv", patch_size=16, width=16, depth=1, heads=2)
 TEXT = TextParams(width=24, text_layers=1, fusion_layers=1, heads=2, intermediate=32, dropout=0.0)
+REPOSITORY = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 
 
@@ -21,12 +26,6 @@ def count(module: torch.nn.Module) -> int:
 def captioner() -> Captioner:
     torch.manual_seed(0)
     return Captioner(ENCODER, TEXT, image_size=64, vocabulary_size=64).eval()
-
-
-def test_published_image_encoder_has_its_parameters_and_tokens():
-    encoder = build_image_encoder(EncoderParams("linear", 16, 384, 12, 6), 512)
-    assert count(encoder) == 21_787_008
-    assert encoder.pos_embed.shape == (1, 1025, 384)
 
 
 def test_texture_is_the_variance_within_two_by_two_pixels():
@@ -42,10 +41,20 @@ def test_texture_is_the_variance_within_two_by_two_pixels():
     assert torch.allclose(found[:, 2].double(), blocks[:, 3], atol=1e-4)
 
 
-def test_published_text_stack_has_its_parameters():
+@pytest.mark.parametrize(
+    ("file", "vocabulary_size", "image", "text"),
+    [
+        ("presets/paper.yaml", 30522, 21_787_008, 120_158_778),
+        ("presets/medxvl.yaml", 30522, 21_787_008, 51_118_266),
+        ("params.yaml", 64, 544_752, 818_496),
+    ],
+)
+def test_presets_have_their_parameters(file, vocabulary_size, image, text):
+    section = load_section(REPOSITORY / file, "pretrain", PretrainParams)
     with torch.device("meta"):
-        stack = TextStack(TextParams(768, 6, 6, 12, 3072, 0.1), 30522, 384)
-    assert count(stack) == 120_158_778
+        captioner = Captioner(section.encoder, section.text, image_size=512, vocabulary_size=vocabulary_size)
+    assert (count(captioner.image_encoder), count(captioner.text)) == (image, text)
+    assert captioner.image_encoder.pos_embed.shape[1] == 1 + (512 // section.encoder.patch_size) ** 2
 
 
 def test_only_the_last_layers_attend_to_the_image(captioner):

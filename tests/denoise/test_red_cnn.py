@@ -137,7 +137,7 @@ def test_import_refuses_other_tensors(tmp_path, changes, message):
 def test_import_refuses_pickles_with_the_remedy(tmp_path):
     file = tmp_path / "red_cnn.pth"
     torch.save({"conv1.weight": torch.zeros(1)}, file)
-    with pytest.raises(InputError, match=r"pickle.*convert-red-cnn"):
+    with pytest.raises(InputError, match=r"pickle.*weights red-cnn"):
         red_cnn.import_weights(file)
 
 

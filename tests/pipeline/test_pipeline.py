@@ -296,7 +296,12 @@ def test_presets_have_the_keys_of_params(file: str) -> None:
 
 
 def test_presets_are_complete() -> None:
-    assert {"presets/paper.yaml", "presets/real.yaml", "presets/smoke.yaml"} <= set(PARAMS_FILES)
+    assert {f"presets/{name}.yaml" for name in ("paper", "medxvl", "real", "smoke")} <= set(PARAMS_FILES)
+
+
+def test_medxvl_differs_from_the_paper_in_the_text_width_only() -> None:
+    paper, medxvl = (dict(leaves(read_yaml(REPOSITORY / f"presets/{name}.yaml"))) for name in ("paper", "medxvl"))
+    assert {path for path in paper if paper[path] != medxvl[path]} == {("pretrain", "text", "width")}
 
 
 def test_training_recipe_of_the_paper_is_shared() -> None:
