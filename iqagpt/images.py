@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from iqagpt.ct import AIR_HU, STORED_RANGE_HU, from_window
-from iqagpt.data.dicom import MAX_SIDE_PX, MIN_AXIAL_COSINE, is_dicom, read_ct
+from iqagpt.ct import STORED_RANGE_HU, from_window
+from iqagpt.data.ct_header import MAX_SIDE_PX, MIN_AXIAL_COSINE
+from iqagpt.data.dicom import is_dicom, read_ct, read_headers
 from iqagpt.errors import InputError
 
 #: Suffixes by kind; files without a suffix are images only if they are DICOM files.
@@ -57,7 +58,8 @@ def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -
     Parameters
     ----------
     path : path
-        DICOM (one axial CT slice), NIfTI in HU, ``.npy`` in HU of shape (H, W) or (S, H, W), or a grey PNG or TIFF.
+        DICOM (an axial CT slice, or the frames of an enhanced CT), NIfTI in HU, ``.npy`` in HU of shape (H, W) or
+        (S, H, W), or a grey PNG or TIFF.
     window_hu : (lower, upper), optional
         HU of black and white of PNG and TIFF: 0 and 255 of 8 bits, 0 and 65535 of 16 bits, 0 and 1 of floating point. Other
         kinds state HU themselves and ignore it.
@@ -74,8 +76,7 @@ def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -
     if kind is None:
         raise InputError(f"{file}: not an image of a known kind; expected {_KINDS}")
     if kind == "DICOM":
-        ct = read_ct(file)
-        return CTImage(ct.pixels_hu[None], ct.header.pixel_spacing_mm, None)
+        return _read_dicom(file)
     if kind == "NIfTI":
         return _read_nifti(file)
     if kind == "NumPy":
@@ -100,30 +101,13 @@ def find_images(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def fit_square(image_hu: np.ndarray, side: int) -> np.ndarray:
-    """Crop or pad an image about its centre; pixels are never resampled.
-
-    Parameters
-    ----------
-    image_hu : ndarray, (H, W), HU
-    side : int
-        Wanted height and width in pixels.
-
-    Returns
-    -------
-    ndarray, (side, side), dtype of `image_hu`
-        Air (-1024 HU) where the image was too small.
-    """
-    fitted = np.full((side, side), AIR_HU, image_hu.dtype)
-    source, target = zip(*(_overlap(length, side) for length in image_hu.shape), strict=True)
-    fitted[target] = image_hu[source]
-    return fitted
-
-
-def _overlap(length: int, side: int) -> tuple[slice, slice]:
-    common = min(length, side)
-    begins = (length - common) // 2, (side - common) // 2
-    return slice(begins[0], begins[0] + common), slice(begins[1], begins[1] + common)
+def _read_dicom(file: Path) -> CTImage:
+    headers = read_headers(file)
+    slices = [read_ct(file, frame).pixels_hu for frame in range(len(headers))]
+    shapes = {image.shape for image in slices}
+    if len(shapes) > 1:
+        raise InputError(f"{file}: its frames differ in size ({sorted(shapes)}); expected one size")
+    return CTImage(np.stack(slices), headers[0].pixel_spacing_mm, None)
 
 
 def _read_nifti(file: Path) -> CTImage:

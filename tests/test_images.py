@@ -9,7 +9,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from iqagpt.errors import InputError
-from iqagpt.images import find_images, fit_square, image_kind, read_image
+from iqagpt.images import find_images, image_kind, read_image
+from tests.data.dicom_files import write_enhanced
 
 WINDOW = (-160.0, 240.0)
 GREY = (np.arange(12).reshape(3, 4) * 20).astype(np.uint8)
@@ -48,6 +49,13 @@ def test_dicom_states_hu_and_spacing_itself():
     assert image.slices_hu.shape == (1, 128, 128) and image.window_hu is None and not image.notes
     assert image.pixel_spacing_mm == pytest.approx(0.661468)
     assert image.slices_hu.min() < -800
+
+
+def test_every_frame_of_an_enhanced_ct_is_read(tmp_path):
+    image = read_image(write_enhanced(tmp_path / "a.dcm", frames=3))
+    assert len(image.slices_hu) == 3
+    assert not np.array_equal(image.slices_hu[0], image.slices_hu[1])
+    assert image.pixel_spacing_mm == 0.75
 
 
 def test_numpy_slice_and_stack(tmp_path):
@@ -178,15 +186,3 @@ def test_images_of_a_folder_are_found_in_order(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in find_images(tmp_path)] == ["a.tif", "b.png"]
     assert image_kind(tmp_path / "x.nii.gz") == "NIfTI"
-
-
-@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (8, 2), (1, 1), (5, 6)])
-def test_fitting_keeps_the_centre_and_resamples_nothing(shape):
-    image = np.arange(1, 1 + np.prod(shape), dtype=np.int16).reshape(shape)
-    fitted = fit_square(image, 4)
-    assert fitted.shape == (4, 4)
-    assert set(fitted.ravel()) <= {*image.ravel(), -1024}
-    inside = [min(side, 4) for side in shape]
-    assert (fitted != -1024).sum() == inside[0] * inside[1]
-    rows, columns = (slice((side - 4) // 2, (side - 4) // 2 + 4) if side > 4 else slice(None) for side in shape)
-    assert np.array_equal(fitted[fitted != -1024], image[rows, columns].ravel())

@@ -26,15 +26,16 @@ Anchors = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class NoiseParams:
-    """Subsection ``read.noise``: noise left, and texture smoothed away."""
+    """Subsection ``read.noise``: noise left, texture smoothed away, and fidelity of detail."""
 
     smoothing_slack: float
     smoothing_weight: float
+    unlike_weight: float
     anchors: Anchors
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_weights(self, "smoothing_slack", "smoothing_weight")
+        check_weights(self, "smoothing_slack", "smoothing_weight", "unlike_weight")
         _check_anchors("anchors", self.anchors, rising=True)
 
     def severity(self, seen: Measures, usual: float = 0.0) -> float:
@@ -55,7 +56,8 @@ class NoiseParams:
         float
             0: no fault; natural logarithms.
         """
-        return noise_fault(seen, usual, slack=self.smoothing_slack, weight=self.smoothing_weight)
+        noise = noise_fault(seen, usual, slack=self.smoothing_slack, weight=self.smoothing_weight)
+        return noise + self.unlike_weight * (1 - seen.likeness)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from iqagpt.agreement.bootstrap import FEW
 from iqagpt.baselines.noise_sd import noise_sd
 from iqagpt.criteria import KEYS
+from iqagpt.ct import AIR_HU
+from iqagpt.data.matrix import fit_matrix
 from iqagpt.errors import InputError
-from iqagpt.images import fit_square
 from iqagpt.models import Model
 from iqagpt.study.correlations import (
     SCOPES,
@@ -146,7 +147,7 @@ def _fitted(study: Study, model: Model, noted: Counter[str]) -> Iterator[np.ndar
             noted[f"HU outside {list(source.window_hu)} are lost, and the model looks at {list(window_hu)}"] += 1
         if side is not None and image_hu.shape != (side, side):
             noted[f"cropped or padded with air about the centre to {side} x {side}, not resampled"] += 1
-            image_hu = fit_square(image_hu, side)
+            image_hu = fit_matrix(image_hu, side, AIR_HU)
         yield image_hu
 
 

@@ -15,7 +15,8 @@ def reader(ct_slice):
 
 def test_ndct_against_itself_has_lost_nothing(reader, ct_slice):
     seen = reader.measure(ct_slice.ndct)
-    assert seen.noise_ratio == 0
+    assert (seen.noise_ratio, seen.texture_ratio) == (0, 0)
+    assert seen.likeness == pytest.approx(1)
     assert (seen.edge_gain, seen.vessel_contrast, seen.vessel_sharpness) == pytest.approx((1, 1, 1))
 
 
@@ -39,6 +40,32 @@ def test_blur_loses_texture_and_vessels(reader, ct_slice):
     assert seen.vessel_contrast < 0.7
     assert seen.vessel_sharpness < 0.7
     assert seen.edge_gain < 0.95
+
+
+def test_likeness_falls_with_noise_and_with_structure_lost(reader, ct_slice):
+    rng = np.random.default_rng(1)
+    noisy = [reader.measure(ct_slice.ndct + sd * rng.standard_normal(ct_slice.ndct.shape)) for sd in (5, 20, 60)]
+    blurred = [reader.measure(ndimage.gaussian_filter(ct_slice.ndct.astype(float), sigma)) for sigma in (0.5, 1.0, 2.0)]
+    for series in (noisy, blurred):
+        likeness = [1.0, *(seen.likeness for seen in series)]
+        assert (np.diff(likeness) < 0).all()
+
+
+def test_likeness_ignores_strength_but_not_invented_texture(reader, ct_slice):
+    mean = ct_slice.ndct[reader._crop].mean()
+    weaker = reader.measure(np.where(ct_slice.ndct > -150, 0.8 * (ct_slice.ndct - mean) + mean, ct_slice.ndct))
+    assert weaker.likeness == pytest.approx(1, abs=0.02)
+    grain = ndimage.gaussian_filter(np.random.default_rng(2).standard_normal(ct_slice.ndct.shape), 0.8)
+    invented = ct_slice.clean + 12 * grain / grain.std()
+    # As much noise as the NDCT's, but another one.
+    seen = reader.measure(invented)
+    assert seen.noise_ratio == pytest.approx(0, abs=0.1)
+    assert seen.likeness < 0.9
+
+
+def test_smoothing_takes_fine_grain_before_coarse(reader, ct_slice):
+    seen = reader.measure(ndimage.gaussian_filter(ct_slice.ndct.astype(float), 0.7))
+    assert seen.texture_ratio < seen.noise_ratio < 0
 
 
 def test_lesion_is_clearer_in_ndct_than_in_ldct(reader, ct_slice):
@@ -97,7 +124,8 @@ def test_an_empty_slice_gives_finite_numbers(level):
     flat = np.full((64, 64), level, np.int16)
     seen = SliceReader(flat, np.zeros_like(flat), spacing_mm=1.0, window_hu=WINDOW_HU).measure(flat)
     assert seen.noise_hu == NOISE_FLOOR_HU
-    assert (seen.noise_ratio, seen.edge_gain, seen.vessel_contrast) == (0, 1, 1)
+    assert (seen.noise_ratio, seen.texture_ratio) == (0, 0)
+    assert (seen.likeness, seen.edge_gain, seen.vessel_contrast) == (1, 1, 1)
 
 
 def test_robust_sd_ignores_outliers():
