@@ -119,7 +119,7 @@ def summary(result: Validation) -> dict[str, Any]:
             "window_hu": list(study.description.window_hu or ()),
             "mappings": [str(mapping) for mapping in study.description.mappings],
         },
-        "bootstrap": {"draws": result.draws, "seed": result.seed, "level": LEVEL, "method": "BCa from six sets on, else percentile; whole sets"},
+        "bootstrap": {"draws": result.draws, "seed": result.seed, "level": LEVEL, "method": "BCa over whole sets"},
         "criteria": criteria,
         "notes": list(result.notes),
     }
