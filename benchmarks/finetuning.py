@@ -40,6 +40,8 @@ from iqagpt.artifacts import create_artifact
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.captions import caption_scores
 from iqagpt.captioner.fitting import IGNORE, TrainParams, caption_loss, pad
+from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.captioner.pretraining import PretrainParams
 from iqagpt.captioner.tokenizer import CaptionParams, CaptionTokenizer, build_tokenizer
 from iqagpt.config import load_section
 from iqagpt.criteria import KEYS
@@ -70,17 +72,24 @@ def make_images(folder: Path, count: int) -> ScoredImages:
     return open_scored_images(folder / "variants", folder / "split", folder / "captions")
 
 
-def vocabulary_size(params: TrainParams, tokenizer: CaptionTokenizer) -> int:
+def vocabulary_size(geometry: Pretrained, tokenizer: CaptionTokenizer) -> int:
     """Return the tokenizer's size, or BERT's at BERT's width, as in the paper; the captions use few words of it."""
-    return PAPER_VOCABULARY if params.text.width == 768 else tokenizer.size
+    return PAPER_VOCABULARY if geometry.text.width == 768 else tokenizer.size
 
 
 class OurSide:
     """The loop of stage ``train``; one epoch is a round."""
 
-    def __init__(self, params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device):
+    def __init__(
+        self,
+        params: TrainParams,
+        geometry: Pretrained,
+        images: ScoredImages,
+        tokenizer: CaptionTokenizer,
+        device: torch.device,
+    ) -> None:
         self.model = Captioner(
-            params.encoder, params.text, image_size=SIDE, vocabulary_size=vocabulary_size(params, tokenizer)
+            geometry.encoder, geometry.text, image_size=SIDE, vocabulary_size=vocabulary_size(geometry, tokenizer)
         )
         self.count = len(images)
         self.fitting = Fitting(
@@ -130,9 +139,9 @@ class Captions(Dataset):
         }
 
 
-def reference_model(params: TrainParams, words: int) -> VisionEncoderDecoderModel:
+def reference_model(geometry: Pretrained, words: int) -> VisionEncoderDecoderModel:
     """Build the same layers of transformers' parts."""
-    e, t = params.encoder, params.text
+    e, t = geometry.encoder, geometry.text
     vit = ViTConfig(
         hidden_size=e.width, num_hidden_layers=e.depth, num_attention_heads=e.heads, intermediate_size=4 * e.width,
         image_size=SIDE, patch_size=e.patch_size, num_channels=1,
@@ -174,8 +183,15 @@ class Stopwatch(TrainerCallback):
 class TrainerSide:
     """``Trainer`` with the options that its documentation advises for speed; one short training is a round."""
 
-    def __init__(self, params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device):
-        self.model = reference_model(params, vocabulary_size(params, tokenizer))
+    def __init__(
+        self,
+        params: TrainParams,
+        geometry: Pretrained,
+        images: ScoredImages,
+        tokenizer: CaptionTokenizer,
+        device: torch.device,
+    ) -> None:
+        self.model = reference_model(geometry, vocabulary_size(geometry, tokenizer))
         self.params, self.images, self.tokenizer, self.device = params, images, tokenizer, device
 
     def round(self) -> float:
@@ -200,11 +216,11 @@ class TrainerSide:
 
 
 def flops_per_image(
-    params: TrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+    geometry: Pretrained, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
 ) -> float:
     """Count the operations of matrix products, convolutions and attention, forwards and backwards."""
     model = Captioner(
-        params.encoder, params.text, image_size=SIDE, vocabulary_size=vocabulary_size(params, tokenizer)
+        geometry.encoder, geometry.text, image_size=SIDE, vocabulary_size=vocabulary_size(geometry, tokenizer)
     ).to(device)
     loss = caption_loss(images, tokenizer, device)
     batch = torch.from_numpy(images.batch(np.arange(2))).to(device)
@@ -253,20 +269,21 @@ def main() -> None:
     set_verbosity_error()
     device = pick_device()
     params = load_section(PRESETS[options.preset], "train", TrainParams)
-    encoder = dataclasses.replace(params.encoder, stem="linear")
+    stated = load_section(PRESETS[options.preset], "pretrain", PretrainParams)
+    geometry = Pretrained(dataclasses.replace(stated.encoder, stem="linear"), stated.text, {})
     batch_size = options.batch_size or params.batch_size
-    params = dataclasses.replace(params, encoder=encoder, batch_size=batch_size, keep="last", epochs=1000)
+    params = dataclasses.replace(params, batch_size=batch_size, keep="last", epochs=1000)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     with tempfile.TemporaryDirectory() as folder:
         images = make_images(Path(folder), options.steps * params.batch_size)
         tokenizer = CaptionTokenizer.load(Path(folder) / "captions")
-        ours, reference = (side(params, images, tokenizer, device) for side in (OurSide, TrainerSide))
+        ours, reference = (side(params, geometry, images, tokenizer, device) for side in (OurSide, TrainerSide))
         sizes = [sum(p.numel() for p in side.model.parameters()) for side in (ours, reference)]
         print(f"{options.preset} on {where}: batch {params.batch_size}; parameters {sizes[0]:,} and {sizes[1]:,}")
         rates = compare({"iqagpt": ours.round, "Trainer": reference.round}, options.rounds)
         print(f"ratio    {rates['iqagpt'] / rates['Trainer']:8.2f}")
         if device.type == "cuda":
-            work, peak = flops_per_image(params, images, tokenizer, device), peak_flops(device)
+            work, peak = flops_per_image(geometry, images, tokenizer, device), peak_flops(device)
             print(f"{work / 1e9:.1f} GFLOP an image and step; peak dense bf16 {peak / 1e12:.0f} TFLOP/s")
             for name, rate in rates.items():
                 print(f"{name:8} {rate * work / peak:8.1%} of peak   {PAPER_IMAGES / rate:8.1f} s for 50 x 800 images")

@@ -44,7 +44,13 @@ def settings(grid: dict[str, list]) -> list[dict]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def held_out_accuracy(method: str, changes: dict, data: Path, folder: Path) -> dict[str, float]:
+def start(data: Path, pretrained: Path) -> None:
+    """Make what every fit starts from, as section ``pretrain`` of params.yaml says."""
+    given = [f"--{kind}={data / kind}" for kind in ("variants", "split", "captions")]
+    run("pretrain", *given, "--output", pretrained, "--metrics", pretrained.with_suffix(".json"))
+
+
+def held_out_accuracy(method: str, changes: dict, data: Path, pretrained: Path, folder: Path) -> dict[str, float]:
     """Fit a method with changed parameters; return its accuracy on val and test of the tuning phantom."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     section = params["train"] if method == "train" else params["baseline"][method]
@@ -52,7 +58,7 @@ def held_out_accuracy(method: str, changes: dict, data: Path, folder: Path) -> d
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(params, sort_keys=False))
     given = ["--variants", data / "variants", "--split", data / "split"]
-    labelled = [*given, "--captions", data / "captions"]
+    labelled = [*given, "--captions", data / "captions", "--pretrained", pretrained]
     common, table = ["--params", file], folder / "predictions.csv"
     if method == "train":
         run("train", *labelled, "--output", folder / "model", "--metrics", folder / "train.json", *common)
@@ -81,11 +87,13 @@ def main() -> None:
     further = {key: yaml.safe_load(value) for key, value in (item.split("=") for item in arguments.change)}
     with tempfile.TemporaryDirectory() as folder:
         data = arguments.data or make_data(Path(folder) / "tuning", arguments.seed) / "data"
+        pretrained = Path(folder) / "pretrained"
+        start(data, pretrained)
         for method in arguments.only:
             for changes in settings(GRIDS[method]):
                 work = Path(folder) / "fit"
                 work.mkdir()
-                found = held_out_accuracy(method, changes | further, data, work)
+                found = held_out_accuracy(method, changes | further, data, pretrained, work)
                 shutil.rmtree(work)
                 cells = " ".join(f"{key} {value:.3f}" for key, value in found.items())
                 print(f"{method:10} {changes | further}: {cells}", flush=True)
