@@ -3,6 +3,7 @@
 Joins ``data/variants``, ``data/captions`` and ``data/split``; pixels stay memory-mapped until a batch is asked for.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,14 @@ class ScoredImages:
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Return windowed images (B, 1, H, W), float32, in [0, 1]."""
         return np.stack([apply_window(self.pixels_hu(int(i)), self.window_hu) for i in indices])[:, None]
+
+    def fingerprint(self) -> str:
+        """Return a hash of the table, captions and scores included, and of the pixels it names."""
+        digest = hashlib.sha256(self.table.to_csv(index=False).encode())
+        digest.update(repr(self.window_hu).encode())
+        for index in range(len(self)):
+            digest.update(np.ascontiguousarray(self.pixels_hu(index)))
+        return digest.hexdigest()
 
     def scores(self, index: int) -> dict[str, int | None]:
         """Return the four scores of image `index`; None for lesion conspicuity without a lesion."""

@@ -2,13 +2,16 @@
 
 AdamW, linear warm-up, cosine decay, flips and right-angle rotations of full-size images. Arbitrary rotation would interpolate
 and so smooth the very noise that is scored.
+
+On the CPU equal inputs give equal bytes, also when a fit is killed and continues from its checkpoint: every draw follows from the
+seed and the epoch. Several processes share each batch (`iqagpt.processes`).
 """
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,16 +19,24 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from iqagpt import processes
+from iqagpt.batches import Draw, feeder, in_batches, in_order, load_images, shuffled
+from iqagpt.checkpoints import Checkpoint, key_of
 from iqagpt.config import check_least
-from iqagpt.errors import ArtifactError, ParamsError
+from iqagpt.device import compiled, mixed_precision
+from iqagpt.errors import ArtifactError, InputError, ParamsError
 from iqagpt.scored_images import ScoredImages
+from iqagpt.seeding import item_rng
 
 logger = logging.getLogger(__name__)
 
-#: Maps a model, images (B, 1, H, W) and their indices in a table to a scalar loss, mean over the batch.
+#: Maps a model, images (B, 1, H, W) and their indices in a table to a scalar loss, mean over the batch. The model is called as
+#: the one given to `fit` would be, and has its methods.
 Loss = Callable[[nn.Module, torch.Tensor, np.ndarray], torch.Tensor]
 #: Prepares the targets of a table of images on a device, and returns the loss against them.
 LossFactory = Callable[[ScoredImages, torch.device], Loss]
+#: Yields the images of draws, see `iqagpt.batches.feeder`.
+Feeder = Callable[[Iterable[Draw]], Iterator[torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,7 @@ class Recipe:
     Attributes
     ----------
     epochs, batch_size : int
+        `batch_size` images make a step, whatever the number of processes.
     lr, min_lr : float
         Learning rate after warm-up, and at the end of the cosine.
     warmup_epochs : float
@@ -103,6 +115,7 @@ def fit(
     val: ScoredImages,
     recipe: Recipe,
     device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Fit a model in place.
 
@@ -116,6 +129,8 @@ def fit(
         `val` may be empty: then there is no validation loss, and ``keep`` must be ``last``.
     recipe : Recipe
     device : torch.device
+    checkpoint : Checkpoint, optional
+        Continued from, where it fits, and written between epochs. The caller removes it once the result is stored.
 
     Returns
     -------
@@ -125,8 +140,153 @@ def fit(
     Raises
     ------
     UserError
-        If there are no training images, or ``keep: best`` has no ``val`` to look at.
+        If there are no training images, or ``keep: best`` has no ``val`` to look at, or a batch has fewer images than there are
+        processes.
     """
+    _check(train, val, recipe)
+    checkpoint = checkpoint or Checkpoint(None)
+    state = checkpoint.open(_key(model, recipe, train, val)) if checkpoint.enabled else None
+    fitting = Fitting(model, make_loss, train=train, val=val, recipe=recipe, device=device)
+    if state is not None:
+        fitting.restore(state)
+        logger.info("continuing after epoch %d of %d", fitting.epoch, recipe.epochs)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        epochs = range(fitting.epoch, recipe.epochs)
+        quiet = True if processes.rank() else None
+        progress = tqdm(epochs, type(model).__name__, recipe.epochs, initial=fitting.epoch, unit="epoch", disable=quiet)
+        for _ in progress:
+            row = fitting.run_epoch()
+            progress.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith("loss")})
+            logger.info("epoch %d of %d: %s", fitting.epoch, recipe.epochs, _describe(row))
+            if processes.rank() == 0 and checkpoint.due():
+                checkpoint.save(fitting.state())
+    return fitting.finish()
+
+
+class Fitting:
+    """A fit under way: everything that changes from epoch to epoch; see `fit`, which drives it.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done.
+    curve : list of dict
+        One row per epoch.
+    step_losses : ndarray, (steps,)
+        Loss of every step of the last epoch, before the step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        make_loss: LossFactory,
+        *,
+        train: ScoredImages,
+        val: ScoredImages,
+        recipe: Recipe,
+        device: torch.device,
+    ) -> None:
+        self.model, self.recipe, self.device = model.to(device), recipe, device
+        processes.share_batch_norm(model)
+        self.epoch, self.curve, self.step_losses = 0, [], np.zeros(0)
+        self._best: tuple[float, dict[str, torch.Tensor]] | None = None
+        self._called = compiled(model, device)
+        self._train, self._val = train, val
+        self._train_loss, self._val_loss = make_loss(train, device), make_loss(val, device)
+        self._load = feeder(train, device)
+        self._load_val = feeder(val, device)
+        groups = _decay_groups(model, recipe.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, recipe.beta2), fused=True)
+
+    def run_epoch(self) -> dict[str, float]:
+        """Run one epoch and return its row of the curve. Sets the global random state, from which dropout draws."""
+        stream = item_rng(self.recipe.seed, "dropout", str(self.epoch), str(processes.rank()))
+        torch.manual_seed(int(stream.integers(2**63)))
+        loss = self._run_steps()
+        row = {"epoch": self.epoch + 1, "lr": self._optimizer.param_groups[0]["lr"], "train_loss": loss}
+        if len(self._val):
+            row["val_loss"] = _mean_loss(
+                self._called, self._val_loss, self._load_val, len(self._val), self.recipe.batch_size, self.device
+            )
+            if self.recipe.keep == "best" and (self._best is None or row["val_loss"] < self._best[0]):
+                weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+                self._best = row["val_loss"], weights
+        self.epoch += 1
+        self.curve.append(row)
+        return row
+
+    def _run_steps(self) -> float:
+        self.model.train()
+        draw = shuffled(len(self._train), self.recipe.seed, self.epoch, augment=self.recipe.augment)
+        batches = in_batches(len(draw), self.recipe.batch_size)
+        shares = [draw[processes.share(batch)] for batch in batches]
+        losses = []
+        for step, images in enumerate(self._load(shares)):
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate(self.recipe, self.epoch + step / len(batches))
+            losses.append(self._step(images, shares[step], len(shares[step]) / len(batches[step])))
+        # Read once an epoch: reading every step would stop a GPU every step.
+        self.step_losses = processes.add_up(torch.stack(losses)).double().cpu().numpy()
+        return float(np.average(self.step_losses, weights=[len(batch) for batch in batches]))
+
+    def _step(self, images: torch.Tensor, draw: Draw, weight: float) -> torch.Tensor:
+        with mixed_precision(self.device):
+            loss = self._train_loss(self._called, images, draw.indices)
+        loss = loss * weight if weight != 1 else loss
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        processes.add_up_gradients(self.model.parameters())
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self._optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs; tensors are the live ones, not copies."""
+        return {
+            "epoch": self.epoch,
+            "curve": self.curve,
+            "best": self._best,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.epoch, self.curve, self._best = state["epoch"], state["curve"], state["best"]
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+    def finish(self) -> pd.DataFrame:
+        """Put the kept weights into the model, in evaluation mode, and return the curve."""
+        if self._best is not None:
+            self.model.load_state_dict(self._best[1])
+        self.model.eval()
+        return pd.DataFrame(self.curve)
+
+
+def evaluate_loss(model: nn.Module, loss: Loss, images: ScoredImages, batch_size: int, device: torch.device) -> float:
+    """Return the mean loss over images, without augmentation."""
+
+    def load(draws: Iterable[Draw]) -> Iterator[torch.Tensor]:
+        return load_images(images, draws, device)
+
+    return _mean_loss(model, loss, load, len(images), batch_size, device)
+
+
+@torch.no_grad()
+def _mean_loss(model: nn.Module, loss: Loss, load: Feeder, count: int, batch_size: int, device: torch.device) -> float:
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    own = in_order(count)[processes.share(np.arange(count))]
+    draws = [own[batch] for batch in in_batches(len(own), batch_size)] if len(own) else []
+    for draw, images in zip(draws, load(draws), strict=True):
+        with mixed_precision(device):
+            total += loss(model, images, draw.indices).double() * len(draw)
+    return processes.add_up(total).item() / count
+
+
+def _check(train: ScoredImages, val: ScoredImages, recipe: Recipe) -> None:
     if not len(train):
         raise ArtifactError(
             "no image is in split 'train': give split.test_patients and split.val_patients fewer patients"
@@ -135,77 +295,16 @@ def fit(
         raise ParamsError(
             "keep: 'best' needs validation patients, and there are none; set split.val_patients or keep: last"
         )
-    model.to(device)
-    optimizer = torch.optim.AdamW(_decay_groups(model, recipe.weight_decay), lr=recipe.lr, betas=(0.9, recipe.beta2))
-    rng = np.random.default_rng(recipe.seed)
-    train_loss, val_loss = make_loss(train, device), make_loss(val, device)
-    curve, best_loss, best_state = [], math.inf, None
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(recipe.seed)  # dropout draws from the global generator
-        progress = tqdm(range(recipe.epochs), desc=type(model).__name__, unit="epoch", disable=None)
-        for epoch in progress:
-            loss = _run_epoch(model, train_loss, optimizer, train, recipe, epoch, rng, device)
-            row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"], "train_loss": loss}
-            if len(val):
-                row["val_loss"] = evaluate_loss(model, val_loss, val, recipe.batch_size, device)
-                if recipe.keep == "best" and row["val_loss"] < best_loss:
-                    best_loss = row["val_loss"]
-                    best_state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            curve.append(row)
-            progress.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith("loss")})
-            logger.info("epoch %d of %d: %s", epoch + 1, recipe.epochs, _describe(row))
-    if best_state is not None:
-        model.load_state_dict(best_state)
-    model.eval()
-    return pd.DataFrame(curve)
+    least = min(map(len, in_batches(len(train), recipe.batch_size)))
+    if least < processes.count():
+        raise InputError(
+            f"{processes.VARIABLE}: {processes.count()} processes, but a batch has {least} images; use at most {least}"
+        )
 
 
-@torch.no_grad()
-def evaluate_loss(model: nn.Module, loss: Loss, images: ScoredImages, batch_size: int, device: torch.device) -> float:
-    """Return the mean loss over images, without augmentation."""
-    model.eval()
-    total = 0.0
-    for indices in np.array_split(np.arange(len(images)), math.ceil(len(images) / batch_size)):
-        batch = torch.from_numpy(images.batch(indices)).to(device)
-        total += loss(model, batch, indices).item() * len(indices)
-    return total / len(images)
-
-
-def _run_epoch(
-    model: nn.Module,
-    loss_of: Loss,
-    optimizer: torch.optim.Optimizer,
-    images: ScoredImages,
-    recipe: Recipe,
-    epoch: int,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> float:
-    model.train()
-    order = rng.permutation(len(images))
-    batches = np.array_split(order, math.ceil(len(order) / recipe.batch_size))
-    total = 0.0
-    for step, indices in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, epoch + step / len(batches))
-        batch = torch.from_numpy(images.batch(indices)).to(device)
-        if recipe.augment:
-            batch = turn_and_flip(batch, rng)
-        loss = loss_of(model, batch, indices)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
-        total += loss.item() * len(indices)
-    return total / len(order)
-
-
-def turn_and_flip(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Turn each image (B, 1, H, W) by a random right angle and flip it left to right at random."""
-    turns, flips = rng.integers(4, size=len(images)), rng.integers(2, size=len(images))
-    turned = [torch.rot90(image, int(k), (-2, -1)) for image, k in zip(images, turns, strict=True)]
-    return torch.stack([t.flip(-1) if f else t for t, f in zip(turned, flips, strict=True)])
+def _key(model: nn.Module, recipe: Recipe, train: ScoredImages, val: ScoredImages) -> str:
+    kinds = [f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in (model, recipe)]
+    return key_of(*kinds, repr(recipe), train.fingerprint(), val.fingerprint(), tensors=model.state_dict())
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:

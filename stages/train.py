@@ -15,8 +15,10 @@ from iqagpt.captioner.captioner import KIND, save_captioner
 from iqagpt.captioner.fitting import TrainParams, fit_captioner
 from iqagpt.captioner.pretrained import open_pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.checkpoints import open_checkpoint
 from iqagpt.config import load_section
 from iqagpt.device import pick_device
+from iqagpt.processes import process_group
 from iqagpt.scored_images import open_scored_images
 from iqagpt.stage import stage_app
 from iqagpt.training import summarise_curve
@@ -35,12 +37,18 @@ def main(
     section = load_section(params, "train", TrainParams)
     images = open_scored_images(variants, split, captions)
     tokenizer = CaptionTokenizer.load(captions)
-    model, curve = fit_captioner(section, images, tokenizer, open_pretrained(pretrained), pick_device())
+    checkpoint = open_checkpoint()
+    start = open_pretrained(pretrained)
+    with process_group() as first:
+        model, curve = fit_captioner(section, images, tokenizer, start, pick_device(), checkpoint)
+    if not first:
+        return
     with create_artifact(output, KIND) as writer:
         save_captioner(writer, model, tokenizer)
         writer.table("curve", curve)
         writer.info["window_hu"] = list(images.window_hu)
     write_metrics(metrics, summarise_curve(curve, section))
+    checkpoint.remove()
 
 
 app = stage_app(main)

@@ -12,6 +12,7 @@ from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import CRITERIA, SCORES
+from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss
 
@@ -37,7 +38,7 @@ def cross_entropy(images: ScoredImages, device: torch.device) -> Loss:
     classes = score_classes(images.table, NO_LESION).to(device) - 1
 
     def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        targets = classes[torch.as_tensor(indices, device=device)]
+        targets = classes[move(indices, device)]
         logits = model(batch)
         return torch.stack([functional.cross_entropy(logits[k], targets[:, i]) for i, k in enumerate(OUTPUTS)]).sum()
 

@@ -4,7 +4,6 @@ The captioner's image encoder, then four groups of two fully connected layers, o
 Shapes: images (B, 1, H, W) -> {criterion: (B, outputs)}.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,10 @@ from torch import nn
 from tqdm import tqdm
 
 from iqagpt.artifacts import ArtifactWriter
+from iqagpt.batches import in_batches, in_order, load_images
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
 from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.checkpoints import open_checkpoint
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
 from iqagpt.scored_images import ScoredImages
@@ -80,10 +81,13 @@ def fit_heads(
     )
     pretrained.start(model)
     train, val = images.subset("train"), images.subset("val")
-    curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device())
+    checkpoint = open_checkpoint()
+    curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device(), checkpoint=checkpoint)
     save_weights(writer, model)
     writer.table("curve", curve)
-    return _run(model, images.held_out(), params.batch_size)
+    outputs = _run(model, images.held_out(), params.batch_size)
+    checkpoint.remove()
+    return outputs
 
 
 def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:
@@ -94,8 +98,7 @@ def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:
 @torch.inference_mode()
 def _run(model: nn.Module, images: ScoredImages, batch_size: int) -> dict[str, np.ndarray]:
     device = next(model.parameters()).device
-    parts = []
-    batches = np.array_split(np.arange(len(images)), math.ceil(len(images) / batch_size))
-    for indices in tqdm(batches, desc="scores", unit="batch", disable=None):
-        parts.append(model(torch.from_numpy(images.batch(indices)).to(device)))
+    draws = [in_order(len(images))[batch] for batch in in_batches(len(images), batch_size)]
+    batches = tqdm(load_images(images, draws, device), "scores", len(draws), unit="batch", disable=None)
+    parts = [model(batch) for batch in batches]
     return {key: torch.cat([part[key] for part in parts]).float().cpu().numpy() for key in KEYS}

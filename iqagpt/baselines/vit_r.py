@@ -16,6 +16,7 @@ from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import BEST, KEYS, SCORES, WORST
+from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss
 
@@ -42,7 +43,7 @@ def squared_error(images: ScoredImages, device: torch.device) -> Loss:
     scores = score_classes(images.table, NO_LESION).to(device).float() - MIDDLE
 
     def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        targets = scores[torch.as_tensor(indices, device=device)]
+        targets = scores[move(indices, device)]
         outputs = model(batch)
         return torch.stack([functional.mse_loss(outputs[k][:, 0], targets[:, i]) for i, k in enumerate(KEYS)]).sum()
 

@@ -11,6 +11,8 @@ from torch.nn import functional
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.checkpoints import Checkpoint
+from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss, Recipe, build_seeded, fit
 
@@ -28,8 +30,11 @@ def fit_captioner(
     tokenizer: CaptionTokenizer,
     pretrained: Pretrained,
     device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Captioner, pd.DataFrame]:
     """Build a captioner, start it from what is pre-trained, and fit it on the ``train`` images.
+
+    See `iqagpt.training.fit` for `checkpoint`.
 
     Returns
     -------
@@ -52,6 +57,7 @@ def fit_captioner(
         val=images.subset("val"),
         recipe=params,
         device=device,
+        checkpoint=checkpoint,
     )
     return model, curve
 
@@ -61,7 +67,7 @@ def caption_loss(images: ScoredImages, tokenizer: CaptionTokenizer, device: torc
     ids = pad(tokenizer.encode(images.table["caption"].tolist()), tokenizer.pad_id).to(device)
 
     def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        tokens = ids[torch.as_tensor(indices, device=ids.device)]
+        tokens = ids[move(indices, ids.device)]
         logits = model(batch, tokens[:, :-1])
         targets = tokens[:, 1:].masked_fill(tokens[:, 1:] == tokenizer.pad_id, IGNORE)
         total = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORE, reduction="sum")

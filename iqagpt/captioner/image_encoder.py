@@ -108,15 +108,31 @@ def texture_energy(images: torch.Tensor, patch_size: int) -> torch.Tensor:
         The patch mean, then mean and lower quartile of every band, finest first, all of the order of 1.
     """
     block = patch_size // BLOCKS
-    found = [functional.avg_pool2d(images, patch_size) * 4 - 2]
+    bands = []
     for level in range(int(math.log2(block))):
-        mean = functional.avg_pool2d(images, 2)
-        variance = (functional.avg_pool2d(images.square(), 2) - mean.square()).clamp_min(0)
-        energy = torch.log(functional.avg_pool2d(variance, block >> (level + 1)) + ENERGY_FLOOR) + 9
+        images, variance = _halve_with_variance(images)
+        energy = torch.log(_halve(variance, times=int(math.log2(block)) - level - 1) + ENERGY_FLOOR) + 9
         blocks = functional.pixel_unshuffle(energy, BLOCKS).sort(1).values
-        found += [blocks.mean(1, keepdim=True), blocks[:, BLOCKS - 1 : BLOCKS]]
-        images = mean
-    return torch.cat(found, 1)
+        bands += [blocks.mean(1, keepdim=True), blocks[:, BLOCKS - 1 : BLOCKS]]
+    return torch.cat([_halve(images, times=int(math.log2(BLOCKS))) * 4 - 2, *bands], 1)
+
+
+# Sums of slices: several times faster on a CPU than avg_pool2d of one channel. Differences rather than the mean of squares
+# minus the square of the mean, which cancels in float32.
+def _halve(images: torch.Tensor, times: int = 1) -> torch.Tensor:
+    for _ in range(times):
+        rows = images[..., 0::2, :] + images[..., 1::2, :]
+        images = (rows[..., 0::2] + rows[..., 1::2]).mul_(0.25)
+    return images
+
+
+def _halve_with_variance(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    upper, lower = images[..., 0::2, :], images[..., 1::2, :]
+    total, difference = upper + lower, upper - lower
+    mean = (total[..., 0::2] + total[..., 1::2]).mul_(0.25)
+    across = total[..., 0::2] - total[..., 1::2]
+    variance = difference[..., 0::2].square().addcmul_(difference[..., 1::2], difference[..., 1::2]).mul_(2)
+    return mean, variance.addcmul_(across, across).mul_(1 / 16)
 
 
 def build_image_encoder(params: EncoderParams, image_size: int) -> VisionTransformer:

@@ -16,7 +16,7 @@ from iqagpt.scored_images import open_scored_images
 
 START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 RECIPE = dict(
-    epochs=10, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
+    epochs=20, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="best", seed=1, hidden=16,
 )  # fmt: skip
 PARAMS = {

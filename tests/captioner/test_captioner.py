@@ -3,7 +3,7 @@ import torch
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.captioner.captioner import Captioner, load_captioner, save_captioner
-from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
+from iqagpt.captioner.image_encoder import ENERGY_FLOOR, EncoderParams, build_image_encoder, texture_energy
 from iqagpt.captioner.text_stack import TextParams, TextStack
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
 from iqagpt.errors import ArtifactError
@@ -27,6 +27,19 @@ def test_published_image_encoder_has_its_parameters_and_tokens():
     encoder = build_image_encoder(EncoderParams("linear", 16, 384, 12, 6), 512)
     assert count(encoder) == 21_787_008
     assert encoder.pos_embed.shape == (1, 1025, 384)
+
+
+def test_texture_is_the_variance_within_two_by_two_pixels():
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    exact = images.double()
+    squares = exact.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)
+    fine = torch.log(torch.nn.functional.avg_pool2d(squares.var(-1, correction=0), 2) + ENERGY_FLOOR) + 9
+    blocks = torch.nn.functional.pixel_unshuffle(fine, 4).sort(1).values
+    found = texture_energy(images, 16)
+    assert found.shape == (2, 5, 4, 4)
+    assert torch.allclose(found[:, 0].double(), torch.nn.functional.avg_pool2d(exact, 16)[:, 0] * 4 - 2, atol=1e-5)
+    assert torch.allclose(found[:, 1].double(), blocks.mean(1), atol=1e-4)
+    assert torch.allclose(found[:, 2].double(), blocks[:, 3], atol=1e-4)
 
 
 def test_published_text_stack_has_its_parameters():
