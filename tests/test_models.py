@@ -78,7 +78,8 @@ def test_the_captioner_scores_alike(images, scored_run, tmp_path):
     with create_artifact(tmp_path / "iqagpt", "captioner") as writer:
         save_captioner(writer, model, tokenizer)
         writer.info["window_hu"] = list(images.window_hu)
-    expected = predict_table(model, tokenizer, images.held_out(), PredictParams(128, 8), "iqagpt")
+    params = PredictParams("template", beams=1, probabilities="conditional", max_tokens=80, batch_size=8)
+    expected, _ = predict_table(model, tokenizer, images.held_out(), params, "iqagpt")
     opened = open_model(tmp_path / "iqagpt")
     held_out = images.held_out()
     found = opened.scorer.score([held_out.pixels_hu(index) for index in range(len(held_out))])

@@ -16,11 +16,11 @@ from iqagpt.scored_images import open_scored_images
 from iqagpt.training import Fitting, build_seeded
 
 STEPS = 20
+ENCODER, TEXT = EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0)
 PARAMS = TrainParams(
     epochs=50, batch_size=7, lr=1e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1,
 )  # fmt: skip
-ENCODER, TEXT = EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0)
 
 
 def fit_steps(run):

@@ -4,7 +4,6 @@ Images are those of the training patients and of patients marked ``pretrain``, i
 captions. The recipe's form is that of Medical X-VL: AdamW, linear warm-up, cosine.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from iqagpt.artifacts import ArtifactWriter
-from iqagpt.batches import turn
+from iqagpt.batches import feeder, in_batches, shuffled, turn
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.fitting import pad
 from iqagpt.captioner.foreign.loading import load_into, open_imported
@@ -29,6 +28,7 @@ from iqagpt.config import check_least, given_file
 from iqagpt.data.split import PRETRAIN, TRAIN
 from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.scored_images import ScoredImages
+from iqagpt.seeding import item_rng
 from iqagpt.training import _decay_groups as decay_groups
 from iqagpt.training import build_seeded, learning_rate
 
@@ -171,16 +171,15 @@ def pretrain_captioner(
         lambda: Objectives(new_captioner(params, images, tokenizer), params.objectives, params.settings, tokenizer),
         params.seed,
     ).to(device)
-    captions = _Captions(images, tokenizer, device)
     optimizer = torch.optim.AdamW(decay_groups(model, params.weight_decay), lr=params.lr, betas=(0.9, params.beta2))
-    rng = np.random.default_rng(params.seed)
+    fitting = _Fitting(model, optimizer, images, tokenizer, params, device)
     curve = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(params.seed)  # dropout, word masks and negatives draw from the global generator
         model.train()
         progress = tqdm(range(params.epochs), desc="pre-training", unit="epoch", disable=None)
         for epoch in progress:
-            losses = _run_epoch(model, optimizer, images, captions, params, epoch, rng)
+            losses = fitting.run_epoch(epoch)
             curve.append({"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"], **losses})
             progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
     return model.student.cpu().eval(), pd.DataFrame(curve, columns=["epoch", "lr", *OBJECTIVES])
@@ -197,47 +196,48 @@ def summarise_pretraining(curve: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {name: {"first": float(curve[name].iloc[0]), "last": float(curve[name].iloc[-1])} for name in names}
 
 
-class _Captions:
-    """Captions as padded token ids, and as numbers that are equal where captions are."""
+class _Fitting:
+    """What an epoch needs: images on their way to the device, captions as padded ids, and as numbers equal where captions are."""
 
-    def __init__(self, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Objectives,
+        optimizer: torch.optim.Optimizer,
+        images: ScoredImages,
+        tokenizer: CaptionTokenizer,
+        params: PretrainParams,
+        device: torch.device,
+    ) -> None:
+        self.model, self.optimizer, self.params, self.device = model, optimizer, params, device
+        self.count = len(images)
+        self.load = feeder(images, device)
         captions = images.table["caption"]
         self.ids = pad(tokenizer.encode(captions.tolist()), tokenizer.pad_id).to(device)
         self.keys = torch.from_numpy(pd.factorize(captions)[0].astype(np.int64)).to(device)
 
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Fit for one epoch; return the mean loss of each active objective."""
+        rng = item_rng(self.params.seed, "pretrain", str(epoch))
+        draw = shuffled(self.count, self.params.seed, epoch, augment=True)
+        places = in_batches(self.count, self.params.batch_size)
+        totals: dict[str, float] = {}
+        loaded = self.load(draw[where] for where in places)
+        for step, (where, pixels) in enumerate(zip(places, loaded, strict=True)):
+            chosen = torch.as_tensor(draw.indices[where], device=self.device)
+            turns, flips = (torch.as_tensor(rng.integers(n, size=len(where)), device=self.device) for n in (4, 2))
+            batch = Batch(pixels, turn(pixels, turns, flips), self.ids[chosen], self.keys[chosen])
+            losses = self._step(batch, epoch + step / len(places), rng)
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss.item() * len(where)
+        return {name: total / self.count for name, total in totals.items()}
 
-def _run_epoch(
-    model: Objectives,
-    optimizer: torch.optim.Optimizer,
-    images: ScoredImages,
-    captions: _Captions,
-    params: PretrainParams,
-    epoch: int,
-    rng: np.random.Generator,
-) -> dict[str, float]:
-    order = rng.permutation(len(images))
-    batches = np.array_split(order, math.ceil(len(order) / params.batch_size))
-    device, totals = captions.ids.device, {}
-    for step, indices in enumerate(batches):
-        done = epoch + step / len(batches)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(params, done)
-        pixels = torch.from_numpy(images.batch(indices)).to(device)
-        chosen = torch.as_tensor(indices, device=device)
-        batch = Batch(
-            _turn_at_random(pixels, rng), _turn_at_random(pixels, rng), captions.ids[chosen], captions.keys[chosen]
-        )
-        losses = model(batch, trust=min(done, 1.0), rng=rng)
-        optimizer.zero_grad(set_to_none=True)
-        model.total(losses).backward()
-        if params.clip_norm:
-            nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm)
-        optimizer.step()
-        for name, loss in losses.items():
-            totals[name] = totals.get(name, 0.0) + loss.item() * len(indices)
-    return {name: total / len(order) for name, total in totals.items()}
-
-
-def _turn_at_random(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    turns, flips = (torch.from_numpy(rng.integers(n, size=len(images))).to(images.device) for n in (4, 2))
-    return turn(images, turns, flips)
+    def _step(self, batch: Batch, epoch: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.params, epoch)
+        losses = self.model(batch, trust=min(epoch, 1.0), rng=rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.total(losses).backward()
+        if self.params.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
+        self.optimizer.step()
+        return losses

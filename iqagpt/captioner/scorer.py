@@ -1,4 +1,7 @@
-"""The captioner as a `Scorer`: images from anywhere to captions, and scores read from them."""
+"""The captioner as a `Scorer`: images from anywhere to captions, and scores read from them.
+
+Captions are the template's most likely ones, as with ``predict.decoding: template``.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +11,12 @@ import pandas as pd
 import torch
 
 from iqagpt.captioner.captioner import load_captioner
-from iqagpt.captioner.decoding import generate
+from iqagpt.captioner.decoding import score_captions
+from iqagpt.captioner.template import CaptionTree
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.device import pick_device
 from iqagpt.scorers import Scorer, window_batches
 
-#: The template needs up to 75 tokens; a caption ends by itself well before this.
-MAX_TOKENS = 128
 BATCH_SIZE = 8
 
 
@@ -28,12 +30,15 @@ def load_scorer(path: str | Path) -> Scorer:
     """
     model, tokenizer, artifact = load_captioner(path, pick_device())
     device = next(model.parameters()).device
+    tree = CaptionTree(tokenizer, device)
     window_hu = tuple(artifact.info["window_hu"])
 
     def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
         captions: list[str] = []
         for batch in window_batches(images_hu, window_hu, BATCH_SIZE):
-            captions += generate(model, tokenizer, torch.from_numpy(batch).to(device), max_tokens=MAX_TOKENS)
+            with torch.inference_mode():
+                image_tokens = model.encode_image(torch.from_numpy(batch).to(device))
+            captions += score_captions(model, tree, image_tokens, "conditional")[0]
         return read_captions(captions)
 
     return Scorer(score, window_hu, model.config["image_size"], "whole scores")

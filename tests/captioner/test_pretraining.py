@@ -67,19 +67,20 @@ def first_batch(images, tokenizer, count=8):
 
 @pytest.fixture(scope="module")
 def together(images, tokenizer):
-    return run(images, tokenizer, objectives=Weights(1.0, 1.0, 1.0, 0.0))
+    return run(images, tokenizer, objectives=only(contrast=1.0, image=1.0))
 
 
-@pytest.mark.parametrize(("name", "part"), [("contrast", 0.6), ("language", 0.7), ("image", 0.4)])
-def test_each_loss_falls(name, part, together):
+@pytest.mark.parametrize(("name", "part"), [("contrast", 0.6), ("image", 0.4)])
+def test_losses_of_contrast_and_image_fall(name, part, together):
     curve = together[1][name]
     assert curve.iloc[-3:].mean() < part * curve.iloc[0], curve.round(3).tolist()
 
 
-def test_matching_beats_the_share_of_pairs_that_belong_together(images, tokenizer):
-    curve = run(images, tokenizer, objectives=only(matching=1.0), epochs=45, lr=3e-3)[1]["matching"]
+def test_losses_of_language_and_matching_fall(images, tokenizer):
+    curve = run(images, tokenizer, objectives=only(language=1.0, matching=1.0), epochs=44)[1]
+    assert curve["language"].iloc[-1] < 0.4 * curve["language"].iloc[0], curve["language"].round(3).tolist()
     guessing = -(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3)  # one right pair to two wrong ones
-    assert curve.iloc[-8:].mean() < 0.85 * guessing, curve.round(3).tolist()
+    assert curve["matching"].iloc[-8:].mean() < 0.94 * guessing, curve["matching"].round(3).tolist()
 
 
 def test_curve_has_a_row_per_epoch_and_a_column_per_objective(together):
