@@ -12,12 +12,12 @@ from iqagpt.captioner.captioner import Captioner, save_captioner
 from iqagpt.captioner.decoding import PredictParams, predict_table
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.pretrained import Pretrained
-from iqagpt.captioner.scorer import read_captions
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
-from iqagpt.criteria import KEYS, scores_to_caption
+from iqagpt.criteria import KEYS
 from iqagpt.errors import ArtifactError
 from iqagpt.models import open_model
+from iqagpt.predictions import expected_scores
 from iqagpt.scored_images import open_scored_images
 
 START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
@@ -79,20 +79,16 @@ def test_the_captioner_scores_alike(images, scored_run, tmp_path):
         save_captioner(writer, model, tokenizer)
         writer.info["window_hu"] = list(images.window_hu)
     params = PredictParams("template", beams=1, probabilities="conditional", max_tokens=80, batch_size=8)
-    expected, _ = predict_table(model, tokenizer, images.held_out(), params, "iqagpt")
+    predicted, _ = predict_table(model, tokenizer, images.held_out(), params, "iqagpt")
     opened = open_model(tmp_path / "iqagpt")
     held_out = images.held_out()
     found = opened.scorer.score([held_out.pixels_hu(index) for index in range(len(held_out))])
     assert (opened.name, opened.scorer.image_size) == ("iqagpt", 64) and opened.weights_sha256
-    assert found["caption"].tolist() == expected["caption"].tolist()
-    assert found["unparsed"].tolist() == expected["unparsed"].tolist()
-
-
-def test_captions_are_read_with_gaps():
-    scores = {"noise": 2, "small_structures": 3, "lesion_conspicuity": None, "diagnostic_confidence": 4}
-    table = read_captions([scores_to_caption(scores), "nothing"])
-    assert numbers(table)[0].tolist() == [2, 3, -1, 4]
-    assert table["unparsed"].tolist() == ["", ";".join(KEYS)]
+    assert found["caption"].tolist() == predicted["caption"].tolist()
+    assert (found["unparsed"] == "").all()
+    expected = expected_scores(predicted).astype("Float64")
+    expected["lesion_conspicuity"] = expected["lesion_conspicuity"].mask(predicted["lesion_conspicuity"].isna())
+    np.testing.assert_allclose(numbers(found), numbers(expected), atol=1e-4)
 
 
 def test_the_oracle_scores_nothing_from_outside(images, tmp_path):

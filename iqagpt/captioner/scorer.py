@@ -1,6 +1,7 @@
-"""The captioner as a `Scorer`: images from anywhere to captions, and scores read from them.
+"""The captioner as a `Scorer`: images from anywhere to captions and expected scores.
 
-Captions are the template's most likely ones, as with ``predict.decoding: template``.
+Captions are the template's most likely ones, as with ``predict.decoding: template``; scores are averages over the probabilities
+of the four, finer than the whole ones that a caption states.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from iqagpt.captioner.decoding import score_captions
 from iqagpt.captioner.template import CaptionTree
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.device import pick_device
+from iqagpt.predictions import expected_scores
 from iqagpt.scorers import Scorer, window_batches
 
 BATCH_SIZE = 8
@@ -34,18 +36,18 @@ def load_scorer(path: str | Path) -> Scorer:
     window_hu = tuple(artifact.info["window_hu"])
 
     def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
-        captions: list[str] = []
+        captions, probabilities = [], []
         for batch in window_batches(images_hu, window_hu, BATCH_SIZE):
             with torch.inference_mode():
                 image_tokens = model.encode_image(torch.from_numpy(batch).to(device))
-            captions += score_captions(model, tree, image_tokens, "conditional")[0]
-        return read_captions(captions)
+            found = score_captions(model, tree, image_tokens, "conditional")
+            captions += found[0]
+            probabilities.append(found[1])
+        table = expected_scores(pd.concat(probabilities, ignore_index=True))
+        stated = [caption_to_scores(caption) for caption in captions]
+        for key in KEYS:
+            absent = np.array([scores[key] is None for scores in stated])
+            table[key] = table[key].astype("Float64").mask(absent)
+        return table.assign(caption=captions, unparsed="")
 
-    return Scorer(score, window_hu, model.config["image_size"], "whole scores")
-
-
-def read_captions(captions: list[str]) -> pd.DataFrame:
-    """Return the four criteria read from captions, with ``caption`` and ``unparsed``."""
-    scores = [caption_to_scores(caption) for caption in captions]
-    table = pd.DataFrame({key: pd.array([s.get(key) for s in scores], dtype="Float64") for key in KEYS})
-    return table.assign(caption=captions, unparsed=[";".join(k for k in KEYS if k not in s) for s in scores])
+    return Scorer(score, window_hu, model.config["image_size"], "expected scores")

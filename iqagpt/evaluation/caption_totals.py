@@ -40,7 +40,9 @@ def corpus_scores(totals: np.ndarray) -> dict[str, np.ndarray]:
     edge = 3 + 2 * BLEU_ORDER + 2
     bleu = _bleu(totals[:, 3:edge])
     scores = {f"bleu_{n}": bleu[:, n - 1] for n in range(1, BLEU_ORDER + 1)}
-    scores |= {"meteor": _meteor(totals[:, edge:]), "rouge_l": rouge / images, "cider": cider / images}
+    # Without any image, as when the only patient is left out, the means are NaN.
+    with np.errstate(invalid="ignore"):
+        scores |= {"meteor": _meteor(totals[:, edge:]), "rouge_l": rouge / images, "cider": cider / images}
     return {name: scores[name] for name in METRICS}
 
 

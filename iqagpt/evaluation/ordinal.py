@@ -90,7 +90,8 @@ def balanced_accuracy(true: pd.Series, predicted: pd.Series, clusters: np.ndarra
     def function(totals: np.ndarray) -> np.ndarray:
         given, hit = totals[:, :classes], totals[:, classes:]
         shares = np.divide(hit, given, out=np.zeros_like(hit), where=given > 0)
-        return shares.sum(axis=1) / (given > 0).sum(axis=1)
+        present = (given > 0).sum(axis=1)
+        return np.divide(shares.sum(axis=1), present, out=np.full(len(totals), np.nan), where=present > 0)
 
     parts = np.hstack([of_class, of_class * right[:, None]])
     return Coefficient(by_patient(parts, clusters), function, np.ones(len(right), dtype=bool))

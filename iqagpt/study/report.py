@@ -119,7 +119,12 @@ def summary(result: Validation) -> dict[str, Any]:
             "window_hu": list(study.description.window_hu or ()),
             "mappings": [str(mapping) for mapping in study.description.mappings],
         },
-        "bootstrap": {"draws": result.draws, "seed": result.seed, "level": LEVEL, "method": "BCa over whole sets"},
+        "bootstrap": {
+            "draws": result.draws,
+            "seed": result.seed,
+            "level": LEVEL,
+            "method": "BCa, percentile below 6 sets",
+        },
         "criteria": criteria,
         "notes": list(result.notes),
     }

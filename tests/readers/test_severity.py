@@ -73,7 +73,8 @@ def test_more_smoothing_is_never_better(params, section):
 @pytest.mark.parametrize("changes", [{"likeness": 0.8}, {"vessel_contrast": 0.4}, {"vessel_sharpness": 0.4}])
 def test_each_loss_of_structure_counts(params, changes):
     assert params.small_structures.loss(seen(**changes)) > 0.1
-    assert params.noise.loss(seen(**changes)) == 0
+    fidelity = params.noise.unlike_weight * (1 - changes.get("likeness", 1.0))
+    assert params.noise.loss(seen(**changes)) == pytest.approx(fidelity)
 
 
 def test_a_larger_lesion_of_equal_contrast_is_more_visible(params):
