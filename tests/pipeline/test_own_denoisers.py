@@ -97,13 +97,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(caption.app, root, scores="scores", output="captions")
         inputs = {"variants": "variants", "captions": "captions", "split": "split"}
         run(pretrain.app, root, **inputs, output="pretrained", metrics="pretrain.json")
-        inputs["pretrained"] = "pretrained"
-        run(train.app, root, **inputs, output="iqagpt", metrics="train.json")
+        fitted = inputs | {"pretrained": "pretrained"}
+        run(train.app, root, **fitted, output="iqagpt", metrics="train.json")
         asked = {"variants": "variants", "split": "split", "output": "predictions/iqagpt.csv"}
         run(predict.app, root, model="iqagpt", metrics="predict.json", **asked)
         for name in ("majority", "majority_by_variant"):
             table = f"predictions/{name}.csv"
-            run(baseline.app, root, name, **inputs, output=f"baseline/{name}", predictions=table)
+            run(baseline.app, root, name, **fitted, output=f"baseline/{name}", predictions=table)
         inputs |= {"predictions": "predictions"}
         run(evaluate.app, root, **inputs, output="results", metrics="evaluate.json", by_variant="by_variant.json")
     torch.set_num_threads(threads)
