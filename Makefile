@@ -20,7 +20,7 @@ unexport PYTHONPATH VIRTUAL_ENV
 .PHONY: help setup demo test lint clean
 
 help:
-	@echo 'make demo                 set up, then run the whole pipeline on the built-in data (CPU: about 10 minutes)'
+	@echo 'make demo                 set up, then run the whole pipeline on the built-in data (CPU: about 11 minutes)'
 	@echo 'make demo PRESET=paper    the same with presets/paper.yaml copied to params.yaml first'
 	@echo 'make test                 set up, then run the tests   (make test ARGS="-k split" runs some)'
 	@echo 'make lint                 check style with ruff'
