@@ -1,9 +1,11 @@
 """Model weights inside an artifact: safetensors with a sha256, never a pickle."""
 
+import errno
 import hashlib
 from collections.abc import Mapping
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -28,9 +30,19 @@ def save_weights(writer: ArtifactWriter, model: nn.Module) -> None:
 
 
 def save_tensors(writer: ArtifactWriter, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write named tensors as safetensors and note their sha256 in the artifact."""
+    """Write named tensors as safetensors and note their sha256 in the artifact.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, as on a full disk.
+    """
     file = writer.path / WEIGHTS
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    except SafetensorError as error:
+        # It tells of a full disk or missing rights as of a broken file; callers expect the system's own type.
+        raise OSError(errno.EIO, str(error), str(file)) from error
     writer.info["weights_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
