@@ -67,7 +67,7 @@ shipped:
 
 test: $(STAMP)
 	@echo '==> Running the tests'
-	@python -m pytest $(ARGS)
+	@python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	@ruff check . && ruff format --check .
