@@ -15,6 +15,7 @@ from iqagpt.data.finding import find_slices
 from iqagpt.data.ingest_params import IngestParams
 from iqagpt.data.pair_store import write_pairs
 from iqagpt.data.pairing import pair_slices
+from iqagpt.data.pixel_jobs import measure_scans
 from iqagpt.data.selection import select_for_all
 from iqagpt.data.sources import opened_source
 from iqagpt.stage import stage_app
@@ -32,9 +33,10 @@ def main(
     with opened_source(Path(options.root), scratch) as source:
         found = find_slices(options, source)
         pairs = select_for_all(pair_slices(found, options), found, options)
+        pairs, scans = measure_scans(pairs, options, found.rejected)
         found.rejected.check(options.strict)
         with create_artifact(output, "pairs") as writer:
-            write_pairs(writer, pairs, found, options)
+            write_pairs(writer, pairs, found, options, scans=scans)
     log.info("%d pairs written; %d file(s) rejected, see %s", len(pairs), len(found.rejected), output / "rejected.csv")
 
 

@@ -5,6 +5,7 @@ How many photons a patient's series had, and how sharp its kernel was, is measur
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,19 @@ from iqagpt.data.dose import KERNEL_HALF_PER_MM, line_integrals, missing_noise
 from iqagpt.data.ingest_params import SimulatedDose
 from iqagpt.data.matrix import fit_matrix
 from iqagpt.data.scan_noise import NoiseProbe, Scan
-from iqagpt.errors import InputError
 
 #: An image of a body holds air; one whose lowest value is above this was cut off below, or holds no outside.
 AIR_LIMIT_HU = -800
 #: Slices of a patient that are measured.
 MEASURED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class UnmeasurableScan:
+    """Why a scan's noise could not be measured, and what helps."""
+
+    reason: str = "no slice of the patient has flat soft tissue with noise in it, to measure the dose on"
+    remedy: str = "set ingest.dose.photons, or leave the patient out by listing the others in ingest.patients"
 
 
 def check_air(path: Path, image_hu: np.ndarray) -> None:
@@ -37,21 +45,14 @@ def check_air(path: Path, image_hu: np.ndarray) -> None:
         raise UnreadableCT(path, reason, "give the image with its full range of HU and the whole body")
 
 
-def measure_scan(patient_id: str, slices: Iterable[tuple[CTHeader, np.ndarray]], dose: SimulatedDose) -> Scan:
+def measure_scan(slices: Iterable[tuple[CTHeader, np.ndarray]], dose: SimulatedDose) -> Scan | UnmeasurableScan:
     """Settle photons and kernel of one patient's series.
 
     Parameters
     ----------
-    patient_id : str
-        For messages.
     slices : iterable of (CTHeader, ndarray)
         Some slices in HU.
     dose : SimulatedDose
-
-    Raises
-    ------
-    InputError
-        If the noise cannot be measured.
     """
     if dose.photons is not None:
         return Scan(dose.photons, KERNEL_HALF_PER_MM)
@@ -67,10 +68,7 @@ def measure_scan(patient_id: str, slices: Iterable[tuple[CTHeader, np.ndarray]],
     ]
     probes = [probe for probe in probes if probe.usable]
     if not probes:
-        raise InputError(
-            f"{patient_id}: no slice has flat soft tissue with noise in it, to measure the dose on; set "
-            "ingest.dose.photons, or leave the patient out by listing the others in ingest.patients"
-        )
+        return UnmeasurableScan()
     kernel = float(np.median([probe.kernel_half_per_mm() for probe in probes]))
     return Scan(float(np.median([probe.photons(kernel) for probe in probes])), kernel)
 

@@ -6,6 +6,7 @@ The last step of `ingest`; all later stages read slices from here and none reads
 import itertools
 import logging
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from iqagpt.data.ingest_params import IngestParams
 from iqagpt.data.matrix import fit_matrix
 from iqagpt.data.pairing import Z_TOLERANCE_MM, SlicePair
 from iqagpt.data.pixel_jobs import PixelJob, fill_pixels
+from iqagpt.data.scan_noise import Scan
 from iqagpt.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,14 @@ class OrganMap:
         return self.labels[nearest] if abs(self.z_mm[nearest] - z_mm) <= Z_TOLERANCE_MM else None
 
 
-def write_pairs(writer: ArtifactWriter, pairs: list[SlicePair], found: Found, params: IngestParams) -> None:
+def write_pairs(
+    writer: ArtifactWriter,
+    pairs: list[SlicePair],
+    found: Found,
+    params: IngestParams,
+    *,
+    scans: Mapping[str, Scan],
+) -> None:
     """Write pixels, organ maps, manifest and rejected files.
 
     Parameters
@@ -63,6 +72,8 @@ def write_pairs(writer: ArtifactWriter, pairs: list[SlicePair], found: Found, pa
         For its organ files and rejected files.
     params : IngestParams
         For the display window.
+    scans : mapping of str to Scan
+        By patient, where the low dose is simulated; from `pixel_jobs.measure_scans`.
 
     Raises
     ------
@@ -74,7 +85,7 @@ def write_pairs(writer: ArtifactWriter, pairs: list[SlicePair], found: Found, pa
     shape = (len(pairs), side or header.rows, side or header.columns)
     for name in ("ndct", "ldct"):
         writer.array(name, shape, np.int16)
-    fill_pixels(PixelJob(writer.path, tuple(pairs), params))
+    fill_pixels(PixelJob(writer.path, tuple(pairs), params, scans=scans))
     organs = writer.array("organs", shape, np.uint8)
     rows = []
     for patient_id, group in itertools.groupby(pairs, key=lambda pair: pair.patient_id):

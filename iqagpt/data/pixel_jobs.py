@@ -1,4 +1,4 @@
-"""Filling ``ndct.npy`` and ``ldct.npy``, patient by patient, in several processes where the work is worth starting them.
+"""Measuring scans and filling ``ndct.npy`` and ``ldct.npy``, patient by patient, in several processes where that is worth it.
 
 Each process writes its own rows of the memory-mapped arrays, so no pixels travel between processes and what is
 written does not depend on how many run.
@@ -8,10 +8,11 @@ import itertools
 import multiprocessing
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -19,10 +20,14 @@ from tqdm import tqdm
 from iqagpt.ct import AIR_HU
 from iqagpt.data.dicom import read_ct
 from iqagpt.data.ingest_params import IngestParams
-from iqagpt.data.low_dose import MEASURED, measure_scan, simulate_low_dose
+from iqagpt.data.low_dose import MEASURED, UnmeasurableScan, measure_scan, simulate_low_dose
 from iqagpt.data.matrix import fit_matrix
 from iqagpt.data.pairing import SlicePair
+from iqagpt.data.rejections import Rejections
+from iqagpt.data.scan_noise import Scan
+from iqagpt.errors import InputError
 
+T, R = TypeVar("T"), TypeVar("R")
 #: Seconds of work for a pair, roughly: read, decompressed, simulated. A second process takes two seconds to start.
 _SECONDS = {"read": 0.002, "compressed": 0.05, "simulated": 0.2}
 _WORTHWHILE_SECONDS = 8.0
@@ -40,19 +45,59 @@ class PixelJob:
     params : IngestParams
     first_row : int
         Of the first pair.
+    scans : mapping of str to Scan
+        By patient, where the low dose is simulated; from `measure_scans`.
     """
 
     folder: Path
     pairs: tuple[SlicePair, ...]
     params: IngestParams
     first_row: int = 0
+    scans: Mapping[str, Scan] = field(default_factory=dict)
 
-    @property
-    def seconds(self) -> float:
-        """A rough guess of the work."""
-        kinds = ["simulated" if pair.ldct is None else "compressed" if pair.ndct.header.compressed else "read"
-                 for pair in self.pairs]  # fmt: skip
-        return sum(_SECONDS[kind] for kind in kinds)
+
+def measure_scans(
+    pairs: list[SlicePair], params: IngestParams, rejected: Rejections, *, processes: int | None = None
+) -> tuple[list[SlicePair], dict[str, Scan]]:
+    """Settle photons and kernel of every patient whose low dose is simulated.
+
+    Parameters
+    ----------
+    pairs : list of SlicePair
+        Sorted by patient.
+    params : IngestParams
+    rejected : Rejections
+        Receives the files of patients whose noise cannot be measured.
+    processes : int, optional
+        At most so many.
+
+    Returns
+    -------
+    list of SlicePair
+        Those of the other patients.
+    dict of str to Scan
+        By patient.
+
+    Raises
+    ------
+    InputError
+        If nobody is left.
+    """
+    of_patient = {key: tuple(group) for key, group in itertools.groupby(pairs, key=lambda pair: pair.patient_id)}
+    wanted = [(group, params) for group in of_patient.values() if group[0].ldct is None]
+    seconds = MEASURED * _SECONDS["simulated"] * len(wanted)
+    found = _in_processes(_measure, wanted, seconds, processes)
+    scans: dict[str, Scan] = {}
+    for (group, _), scan in zip(wanted, found, strict=True):
+        if isinstance(scan, Scan):
+            scans[group[0].patient_id] = scan
+            continue
+        for pair in of_patient.pop(group[0].patient_id):
+            rejected.add(pair.ndct.path, scan.reason, scan.remedy, pair.patient_id)
+    left = [pair for group in of_patient.values() for pair in group]
+    if not left:
+        raise InputError(rejected.no_pairs())
+    return left, scans
 
 
 def fill_pixels(job: PixelJob, *, processes: int | None = None) -> None:
@@ -65,38 +110,41 @@ def fill_pixels(job: PixelJob, *, processes: int | None = None) -> None:
     processes : int, optional
         At most so many; by default one a core if the work takes longer than starting them.
     """
-    jobs = list(_by_patient(job))
-    if processes is None:
-        processes = (os.cpu_count() or 1) if job.seconds > _WORTHWHILE_SECONDS else 1
-    processes = min(processes, len(jobs))
     with tqdm(total=len(job.pairs), desc="pairs", unit="pair", disable=None) as progress:
-        if processes == 1:
-            for part in jobs:
-                progress.update(_fill(part))
-            return
-        # Spawned, not forked: FFT libraries with threads of their own do not survive a fork.
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for count in pool.map(_fill, jobs):
-                progress.update(count)
+        for count in _in_processes(_fill, list(_by_patient(job)), sum(map(_seconds, job.pairs)), processes):
+            progress.update(count)
+
+
+def _in_processes(work: Callable[[T], R], jobs: list[T], seconds: float, processes: int | None) -> Iterator[R]:
+    """Yield the result of every job, in order."""
+    if processes is None:
+        processes = (os.cpu_count() or 1) if seconds > _WORTHWHILE_SECONDS else 1
+    processes = min(processes, len(jobs))
+    if processes <= 1:
+        yield from map(work, jobs)
+        return
+    # Spawned, not forked: FFT libraries with threads of their own do not survive a fork.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, jobs)
+
+
+def _seconds(pair: SlicePair) -> float:
+    if pair.ldct is None:
+        return _SECONDS["simulated"]
+    return _SECONDS["compressed" if pair.ndct.header.compressed else "read"]
 
 
 def _by_patient(job: PixelJob) -> Iterator[PixelJob]:
     row = job.first_row
     for _, group in itertools.groupby(job.pairs, key=lambda pair: pair.patient_id):
         pairs = tuple(group)
-        yield PixelJob(job.folder, pairs, job.params, row)
+        yield replace(job, pairs=pairs, first_row=row)
         row += len(pairs)
 
 
 def _fill(job: PixelJob) -> int:
     ndct, ldct = (np.load(job.folder / f"{name}.npy", mmap_mode="r+") for name in ("ndct", "ldct"))
-    scan = None
-    if job.pairs[0].ldct is None:
-        middle = [int((k + 0.5) * len(job.pairs) / MEASURED) for k in range(MEASURED)]
-        slices = [
-            read_ct(pair.ndct.path, pair.ndct.header.frame) for pair in (job.pairs[k] for k in sorted(set(middle)))
-        ]
-        scan = measure_scan(job.pairs[0].patient_id, [(ct.header, ct.pixels_hu) for ct in slices], job.params.dose)
+    scan = job.scans.get(job.pairs[0].patient_id)
     side = job.params.matrix
     for row, pair in enumerate(job.pairs, start=job.first_row):
         full = read_ct(pair.ndct.path, pair.ndct.header.frame).pixels_hu
@@ -109,3 +157,10 @@ def _fill(job: PixelJob) -> int:
     ndct.flush()
     ldct.flush()
     return len(job.pairs)
+
+
+def _measure(job: tuple[tuple[SlicePair, ...], IngestParams]) -> Scan | UnmeasurableScan:
+    pairs, params = job
+    middle = sorted({int((k + 0.5) * len(pairs) / MEASURED) for k in range(MEASURED)})
+    slices = [read_ct(pairs[k].ndct.path, pairs[k].ndct.header.frame) for k in middle]
+    return measure_scan([(ct.header, ct.pixels_hu) for ct in slices], params.dose)

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from iqagpt.artifacts import create_artifact, open_artifact
@@ -28,8 +29,9 @@ def ingest(root, output, **changes):
     with opened_source(root, output.parent / ".scratch") as source:
         found = find_slices(params, source)
         pairs = select_pairs(pair_slices(found, params), params.pairs, found.rejected)
+        pairs, scans = pixel_jobs.measure_scans(pairs, params, found.rejected)
         with create_artifact(output, "pairs") as writer:
-            write_pairs(writer, pairs, found, params)
+            write_pairs(writer, pairs, found, params, scans=scans)
     return open_artifact(output, "pairs")
 
 
@@ -74,10 +76,30 @@ def test_images_without_air_are_refused(tmp_path):
         ingest(tmp_path / "root", tmp_path / "pairs", low_dose="simulated")
 
 
+MEASURED_DOSE = SimulatedDose(0.25, None, 60, 1)
+
+
 def test_noise_that_cannot_be_measured_names_the_way_out(tmp_path):
     write_series(tmp_path / "root", zs=(0, 3), hu=AIR)
-    with pytest.raises(InputError, match=r"L067.*ingest\.dose\.photons"):
-        ingest(tmp_path / "root", tmp_path / "out", low_dose="simulated", dose=SimulatedDose(0.25, None, 60, 1))
+    with pytest.raises(InputError, match=r"no usable pair.*no slice of the patient has flat soft tissue"):
+        ingest(tmp_path / "root", tmp_path / "out", low_dose="simulated", dose=MEASURED_DOSE)
+
+
+def test_a_patient_whose_noise_cannot_be_measured_stops_nobody_else(tmp_path):
+    root, rng = tmp_path / "root", np.random.default_rng(3)
+    rows, columns = np.mgrid[:96, :96] - 48
+    body = np.where(np.hypot(rows, columns) < 40, 50, -1000)
+    for name, noise in (("a", 0.0), ("b", 12.0)):
+        hu = np.rint(body + noise * rng.standard_normal(body.shape)).astype(int)
+        identity = {"PatientName": name, "PatientID": name}
+        write_series(root / name, zs=(0, 3), stem=name, hu=hu, PixelSpacing=[2.0, 2.0], **identity)
+    artifact = ingest(root, tmp_path / "pairs", low_dose="simulated", dose=MEASURED_DOSE)
+    assert set(artifact.manifest["patient_id"]) == {"P002"}
+    assert (artifact.array("ldct") != artifact.array("ndct")).any()
+    rejected = pd.read_csv(tmp_path / "pairs/rejected.csv")
+    assert len(rejected) == 2
+    assert rejected["reason"].str.contains("flat soft tissue").all()
+    assert rejected["remedy"].str.contains("ingest.dose.photons").all()
 
 
 def test_the_longest_series_counts(tmp_path):
