@@ -40,8 +40,8 @@ Feeder = Callable[[Iterable[Draw]], Iterator[torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model is fitted.
+class Optimisation:
+    """How weights are moved: what fine-tuning and pre-training share.
 
     Attributes
     ----------
@@ -57,10 +57,6 @@ class Recipe:
         large gradients first; with the usual 0.999 their memory slows learning from the image for a thousand steps.
     clip_norm : float
         Largest norm of the gradient; 0 for no limit. Not stated in the paper.
-    augment : bool
-        Random flips and right-angle rotations.
-    keep : {"last", "best"}
-        Weights of the last epoch, or of the epoch with the lowest loss on ``val``.
     seed : int
         Of initialisation, order and augmentation.
     """
@@ -74,8 +70,6 @@ class Recipe:
     weight_decay: float
     beta2: float
     clip_norm: float
-    augment: bool
-    keep: Literal["last", "best"]
     seed: int
 
     def __post_init__(self) -> None:
@@ -87,7 +81,23 @@ class Recipe:
             raise ValueError(f"lr: expected a number > 0, got {self.lr}")
 
 
-def learning_rate(recipe: Recipe, epoch: float) -> float:
+@dataclass(frozen=True, slots=True)
+class Recipe(Optimisation):
+    """How a model is fitted.
+
+    Attributes
+    ----------
+    augment : bool
+        Random flips and right-angle rotations.
+    keep : {"last", "best"}
+        Weights of the last epoch, or of the epoch with the lowest loss on ``val``.
+    """
+
+    augment: bool
+    keep: Literal["last", "best"]
+
+
+def learning_rate(recipe: Optimisation, epoch: float) -> float:
     """Return the learning rate at a fractional epoch: linear warm-up, then cosine to ``min_lr``.
 
     Notes
@@ -195,7 +205,7 @@ class Fitting:
         self._train_loss, self._val_loss = make_loss(train, device), make_loss(val, device)
         self._load = feeder(train, device)
         self._load_val = feeder(val, device)
-        groups = _decay_groups(model, recipe.weight_decay)
+        groups = decay_groups(model, recipe.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, recipe.beta2), fused=True)
 
     def run_epoch(self) -> dict[str, float]:
@@ -307,8 +317,8 @@ def _key(model: nn.Module, recipe: Recipe, train: ScoredImages, val: ScoredImage
     return key_of(*kinds, repr(recipe), train.fingerprint(), val.fingerprint(), tensors=model.state_dict())
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    # Biases, normalisation and other vectors are not decayed, as in Medical X-VL.
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Sort a model's parameters for AdamW: biases, normalisation and other vectors are not decayed, as in Medical X-VL."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},

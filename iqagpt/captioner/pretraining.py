@@ -24,17 +24,16 @@ from iqagpt.captioner.objectives import OBJECTIVES, Batch, ObjectiveParams, Obje
 from iqagpt.captioner.pretrained import save_pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
-from iqagpt.config import check_least, given_file
+from iqagpt.config import given_file
 from iqagpt.data.split import PRETRAIN, TRAIN
 from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.scored_images import ScoredImages
 from iqagpt.seeding import item_rng
-from iqagpt.training import _decay_groups as decay_groups
-from iqagpt.training import build_seeded, learning_rate
+from iqagpt.training import Optimisation, build_seeded, decay_groups, learning_rate
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainParams:
+class PretrainParams(Optimisation):
     """Section ``pretrain``: the captioner's geometry, and where its first weights come from.
 
     Attributes
@@ -48,11 +47,6 @@ class PretrainParams:
     objectives : Weights
         Weight of each objective in the loss.
     settings : ObjectiveParams
-    epochs, batch_size : int
-    lr, min_lr, warmup_epochs, warmup_lr, weight_decay, beta2, clip_norm : float
-        As `iqagpt.training.Recipe`.
-    seed : int
-        Of initialisation, order, augmentation and masks.
     """
 
     source: Literal["none", "objectives", "checkpoint"]
@@ -61,24 +55,9 @@ class PretrainParams:
     text: TextParams
     objectives: Weights
     settings: ObjectiveParams
-    epochs: int
-    batch_size: int
-    lr: float
-    warmup_epochs: float
-    warmup_lr: float
-    min_lr: float
-    weight_decay: float
-    beta2: float
-    clip_norm: float
-    seed: int
 
     def __post_init__(self) -> None:
-        check_least(self, epochs=1, batch_size=1, warmup_epochs=0, warmup_lr=0, min_lr=0, weight_decay=0, clip_norm=0)
-        check_least(self, seed=0)
-        if not 0 < self.beta2 < 1:
-            raise ValueError(f"beta2: expected a number between 0 and 1, got {self.beta2}")
-        if not self.lr > 0:
-            raise ValueError(f"lr: expected a number > 0, got {self.lr}")
+        Optimisation.__post_init__(self)
         if self.source == "objectives":
             self._check_geometry()
 
