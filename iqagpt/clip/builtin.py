@@ -41,7 +41,7 @@ class BuiltinParams:
     Attributes
     ----------
     width, stem : int
-        Of the image tower, 64 in RN50; see `ImageTower`. `width` is a multiple of 2.
+        Of the image tower, 64 in RN50; see `ImageTower`.
     embedding : int
         Width of the common space, 1024 with RN50.
     crop_px : int
@@ -62,10 +62,10 @@ class BuiltinParams:
     seed: int
 
     def __post_init__(self) -> None:
-        check_least(self, width=2, stem=2, embedding=1, crop_px=64, steps=1, batch_size=2, seed=0)
-        for name in ("width", "stem"):
-            if getattr(self, name) % 2:
-                raise ValueError(f"{name}: expected an even number, got {getattr(self, name)}")
+        check_least(self, width=8, stem=2, embedding=1, crop_px=64, steps=1, batch_size=2, seed=0)
+        for name, multiple in (("width", 8), ("stem", 2)):
+            if getattr(self, name) % multiple:
+                raise ValueError(f"{name}: expected a multiple of {multiple}, got {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"lr: expected a number > 0, got {self.lr}")
 

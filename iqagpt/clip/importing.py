@@ -159,7 +159,13 @@ def _geometry(file: Path, tensors: State, tokens: ClipTokens) -> dict[str, Any]:
         "intermediate": intermediate,
         "positions": positions,
     }
-    if not all(depths) or width % text["heads"] or (32 * image["width"]) % HEAD_WIDTH or image["stem"] % 2:
+    if (
+        not all(depths)
+        or width % text["heads"]
+        or (32 * image["width"]) % HEAD_WIDTH
+        or image["stem"] % 2
+        or image["width"] % 8
+    ):
         raise InputError(f"{file}: no CLIP with a ResNet of ours ({image}, {text}); expected one such as RN50")
     embedding = shape("image.head.proj.weight", 2)[0]
     return {"image": image, "text": text, "embedding": embedding, "vocabulary_size": rows, "eos": tokens.end}

@@ -13,6 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 MEAN, SD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 #: Width of an attention head in every published CLIP ResNet and its text tower.
 HEAD_WIDTH = 64
+#: Pixels that one vector of the last stage stands for, each way.
+STRIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class ImageTower:
     Attributes
     ----------
     width : int
-        Channels inside the first stage's bottlenecks, 64 in RN50; doubled by each stage, and four times as many leave one.
+        Channels inside the first stage's bottlenecks, a multiple of 8, 64 in RN50; doubled by each stage, and four times as many
+        leave one.
     stem : int
         Channels of the three-layer stem, 64 in RN50; its first two layers have half of them.
     depths : four int
@@ -92,7 +95,13 @@ class Clip(nn.Module):
         return cls(image, TextTower(**config["text"]), **rest)
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Return unit vectors (B, D) of grey images (B, 1, H, W) in [0, 1]; nothing is resized."""
+        """Return unit vectors (B, D) of grey images (B, 1, H, W) in [0, 1].
+
+        Nothing is resized; sides that are no multiple of `STRIDE` continue with their last row or column up to one.
+        """
+        height, width = images.shape[-2:]
+        if height % STRIDE or width % STRIDE:
+            images = functional.pad(images, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         return functional.normalize(self.image((images - self.mean) / self.sd), dim=-1)
 
     def encode_texts(

@@ -53,7 +53,8 @@ class ClipTokens:
             If a text has a word that the vocabulary lacks.
         """
         stop = self._words(".") if context else []
-        before, after = [self.end] * (context // 2), [self.end] * (context - context // 2)
+        # Not the end mark, whose first occurrence stands for the text.
+        before, after = [self.begin] * (context // 2), [self.begin] * (context - context // 2)
         rows, slots = [], []
         for text in texts:
             words = self._words(text)

@@ -115,7 +115,7 @@ class PublishedClip(nn.Module):
 
 
 RN50 = dict(width=64, depths=(3, 4, 6, 3), embedding=1024, text_width=512, layers=12, vocabulary=49408)
-SMALL = dict(width=4, depths=(2, 1, 1, 1), embedding=12, text_width=128, layers=2, vocabulary=14)
+SMALL = dict(width=8, depths=(2, 1, 1, 1), embedding=12, text_width=128, layers=2, vocabulary=14)
 
 
 def write_tokenizer(folder: Path) -> None:
