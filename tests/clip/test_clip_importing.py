@@ -46,8 +46,8 @@ def test_images_have_the_published_vectors_without_positions(shape, published, i
     images = torch.stack([torch.rand(1, *shape), torch.zeros(1, *shape)])
     normal = (images.expand(-1, 3, -1, -1) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(SD)[:, None, None]
     wanted = torch.nn.functional.normalize(published.visual(normal), dim=-1)
-    assert torch.allclose(clip.encode_images(images), wanted, atol=1e-5)
-    assert (wanted[0] - wanted[1]).abs().max() > 1e-3
+    assert torch.allclose(clip.encode_images(images), wanted, atol=2e-6)
+    assert (wanted[0] - wanted[1]).abs().max() > 1e-4
 
 
 @torch.no_grad()
