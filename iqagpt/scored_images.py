@@ -4,7 +4,7 @@ Joins ``data/variants``, ``data/captions`` and ``data/split``; pixels stay memor
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +27,21 @@ class ScoredImages:
         without captions, the four criteria (``Int64``, missing where there is no lesion) and ``caption``.
     variants : Artifact
         Source of the pixels.
+    pairs : Artifact, optional
+        The slices that the variants were made of, in the same order, with their organ maps.
     """
 
     table: pd.DataFrame
     variants: Artifact
+    pairs: Artifact | None = None
 
     def subset(self, split: str) -> "ScoredImages":
         """Return the images of one split: ``train``, ``val``, ``test``, or ``pretrain``."""
-        return ScoredImages(self.table[self.table["split"] == split].reset_index(drop=True), self.variants)
+        return replace(self, table=self.table[self.table["split"] == split].reset_index(drop=True))
 
     def held_out(self) -> "ScoredImages":
         """Return the images of ``val`` and ``test``, in table order."""
-        return ScoredImages(self.table[self.table["split"].isin(("val", "test"))].reset_index(drop=True), self.variants)
+        return replace(self, table=self.table[self.table["split"].isin(("val", "test"))].reset_index(drop=True))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -59,6 +62,10 @@ class ScoredImages:
         row = self.table.iloc[index]
         return np.asarray(self.variants.array(row["variant"])[int(row["row"])])
 
+    def organ_maps(self) -> np.ndarray | None:
+        """Return classes of TotalSegmentator v2 by ``row``, (N, H, W), uint8, 0 where unknown; None without `pairs`."""
+        return None if self.pairs is None else self.pairs.array("organs")
+
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Return windowed images (B, 1, H, W), float32, in [0, 1]."""
         return np.stack([apply_window(self.pixels_hu(int(i)), self.window_hu) for i in indices])[:, None]
@@ -77,13 +84,17 @@ class ScoredImages:
         return {key: None if pd.isna(row[key]) else int(row[key]) for key in KEYS}
 
 
-def open_scored_images(variants: Path, split: Path, captions: Path | None = None) -> ScoredImages:
+def open_scored_images(
+    variants: Path, split: Path, captions: Path | None = None, pairs: Path | None = None
+) -> ScoredImages:
     """Open the images of a pipeline run.
 
     Parameters
     ----------
     variants, split, captions : path
         Artifacts of those kinds. Without `captions` the table has no scores, as at prediction.
+    pairs : path, optional
+        Artifact of that kind, where organ maps are wanted.
 
     Raises
     ------
@@ -100,7 +111,7 @@ def open_scored_images(variants: Path, split: Path, captions: Path | None = None
     shape = source.array(table["variant"].iloc[0]).shape
     if shape[-1] != shape[-2]:
         raise ArtifactError(f"{variants}: expected square images, got {shape[-2]} x {shape[-1]}")
-    return ScoredImages(table, source)
+    return ScoredImages(table, source, None if pairs is None else open_artifact(pairs, "pairs"))
 
 
 def _join(table: pd.DataFrame, other: pd.DataFrame, key: str, where: Path) -> pd.DataFrame:

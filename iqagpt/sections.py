@@ -19,6 +19,9 @@ SECTIONS: dict[str, str] = {
     "baseline.noise_sd": "iqagpt.baselines.noise_sd:Params",
     "baseline.majority": "iqagpt.baselines.majority:Params",
     "baseline.majority_by_variant": "iqagpt.baselines.majority_by_variant:Params",
+    "baseline.clip_iqa": "iqagpt.baselines.clip_iqa:Params",
+    "baseline.clip_iqa_plus": "iqagpt.baselines.clip_iqa_plus:Params",
+    "baseline.pyiqa": "iqagpt.baselines.pyiqa:Params",
     "evaluate": "iqagpt.evaluation.tables:EvaluateParams",
     "report": "iqagpt.chat.reports:ReportParams",
 }

@@ -21,12 +21,13 @@ _FOLDER = "a folder, a file, or hf:OWNER/NAME on the Hugging Face hub"
 
 @app.command("import")
 def import_weights(
-    output: Annotated[Path, typer.Argument(help="Folder to write, for pretrain.weights.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write, for pretrain.weights or the CLIP-IQA rivals.")],
     medical_x_vl: Annotated[
         str | None, typer.Option(help="Medical X-VL checkpoint (.pth of the 2022 commits): both halves.")
     ] = None,
     bert: Annotated[str | None, typer.Option(help=f"Hugging Face BERT, for the text stack: {_FOLDER}.")] = None,
     vit: Annotated[str | None, typer.Option(help=f"ViT of timm, for the image encoder: {_FOLDER}.")] = None,
+    clip: Annotated[str | None, typer.Option(help=f"CLIP with a ResNet, for the CLIP-IQA rivals: {_FOLDER}.")] = None,
     vocabulary: Annotated[
         Path | None, typer.Option(help="vocab.txt of the text stack, where it is not in its folder.")
     ] = None,
@@ -37,8 +38,11 @@ def import_weights(
     """Convert a checkpoint to safetensors; print by name what was loaded, resized and dropped."""
     sources = {"medical-x-vl": medical_x_vl, "bert": bert, "vit": vit}
     given = {kind: source for kind, source in sources.items() if source is not None}
-    if not given:
-        raise typer.BadParameter("give --medical-x-vl, --bert or --vit")
+    if clip is not None and not given:
+        _import_clip(clip, output)
+        return
+    if clip is not None or not given:
+        raise typer.BadParameter("give --medical-x-vl, --bert or --vit; or --clip alone")
     # Imported here: PyTorch takes seconds, and the other commands do without.
     from iqagpt.artifacts import create_artifact
     from iqagpt.captioner.foreign.hub import local_path
@@ -54,6 +58,20 @@ def import_weights(
     typer.echo(f"{output}: weights.safetensors, sha256 {artifact.info['weights_sha256']}")
     _try_on(artifact, params)
     typer.echo(f"set pretrain.source to checkpoint and pretrain.weights to {output}")
+
+
+def _import_clip(source: str, output: Path) -> None:
+    from iqagpt.artifacts import create_artifact
+    from iqagpt.clip.importing import import_clip
+    from iqagpt.clip.stored import KIND
+
+    with _messages(), create_artifact(output, KIND) as writer:
+        report = import_clip(source, writer)
+    typer.echo(report.text())
+    typer.echo(
+        f"set weights of baseline.clip_iqa and of baseline.clip_iqa_plus.clip to {output}, "
+        f"and weights_sha256 to {writer.info['weights_sha256']}"
+    )
 
 
 def _try_on(artifact: "Artifact", params: Path) -> None:

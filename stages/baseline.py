@@ -1,7 +1,7 @@
 """Fit one baseline and let it predict.  Reads what ``train`` reads; writes ``models/baseline/NAME`` and its predictions.
 
 Command: ``python -m stages.baseline vit_c --variants data/variants --captions data/captions --split data/split
---pretrained models/pretrained --output models/baseline/vit_c --predictions predictions/vit_c.csv``
+--pairs data/pairs --pretrained models/pretrained --output models/baseline/vit_c --predictions predictions/vit_c.csv``
 """
 
 from importlib import import_module
@@ -28,12 +28,13 @@ def main(
     pretrained: Annotated[Path, typer.Option(help="Artifact that image encoders start from.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     predictions: Annotated[Path, typer.Option(help="Table to write.")],
+    pairs: Annotated[Path | None, typer.Option(help="Artifact of pairs: organ maps, for the builtin CLIP.")] = None,
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Fit one baseline on the training images and let it score the val and test images."""
     module = import_module(f"iqagpt.baselines.{name}")
     section = load_section(params, f"baseline.{name}", module.Params)
-    images = open_scored_images(variants, split, captions)
+    images = open_scored_images(variants, split, captions, pairs)
     with create_artifact(output, "baseline") as writer:
         scores = module.fit_predict(section, images, open_pretrained(pretrained), writer)
         writer.info.update(name=name, window_hu=list(images.window_hu))

@@ -10,17 +10,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from sklearn.tree import DecisionTreeClassifier
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
+from iqagpt.baselines.one_measure import apply_steps, fit_steps
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.config import check_least
-from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
-
-#: Class of "no lesion" inside the trees.
-NO_LESION_CLASS = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +47,11 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     """Score the held-out images; see `iqagpt.baselines`."""
     train = images.subset("train")
     seen = _log_noise(map(train.pixels_hu, range(len(train))), params.bands_px, train.window_hu)
-    steps = {}
-    for key in KEYS:
-        tree = DecisionTreeClassifier(
-            max_leaf_nodes=params.leaves, min_samples_leaf=min(params.min_leaf, len(train)), random_state=0
-        )
-        tree.fit(seen[:, None], train.table[key].fillna(NO_LESION_CLASS).astype(int))
-        steps[key] = _steps(tree)
+    steps = fit_steps(seen, train.table, leaves=params.leaves, min_leaf=params.min_leaf)
     writer.json("steps", steps)
     writer.info["params"] = {**asdict(params), "bands_px": list(params.bands_px)}
     held_out = images.held_out()
-    return _scores(
+    return apply_steps(
         _log_noise(map(held_out.pixels_hu, range(len(held_out))), params.bands_px, held_out.window_hu), steps
     )
 
@@ -72,7 +62,7 @@ def load_scorer(artifact: Artifact) -> Scorer:
     bands_px, window_hu = tuple(artifact.info["params"]["bands_px"]), tuple(artifact.info["window_hu"])
 
     def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
-        return _scores(_log_noise(images_hu, bands_px, window_hu), steps)
+        return apply_steps(_log_noise(images_hu, bands_px, window_hu), steps)
 
     return Scorer(score, window_hu, None, "whole scores")
 
@@ -109,30 +99,3 @@ def _log_noise(
 ) -> np.ndarray:
     values = [noise_sd(np.clip(image_hu, *window_hu), bands_px) for image_hu in images_hu]
     return np.log(np.maximum(values, 1e-3)).astype(np.float32)  # scikit-learn's trees compare in this precision
-
-
-def _steps(tree: DecisionTreeClassifier) -> dict[str, list[float]]:
-    """Return a tree on one feature as the step function it is: scores up to each threshold, and above the last."""
-    nodes = tree.tree_
-    thresholds: list[float] = []
-    scores: list[int] = []
-
-    def walk(node: int) -> None:
-        if nodes.children_left[node] < 0:
-            scores.append(int(tree.classes_[nodes.value[node, 0].argmax()]))
-            return
-        walk(nodes.children_left[node])
-        thresholds.append(float(nodes.threshold[node]))
-        walk(nodes.children_right[node])
-
-    walk(0)
-    return {"thresholds": thresholds, "scores": scores}
-
-
-def _scores(log_noise: np.ndarray, steps: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
-    scores = pd.DataFrame(index=range(len(log_noise)), columns=list(KEYS), dtype="Float64")
-    for key in KEYS:
-        place = np.searchsorted(steps[key]["thresholds"], log_noise, side="left")
-        predicted = pd.Series(np.asarray(steps[key]["scores"])[place]).astype("Float64")
-        scores[key] = predicted.mask(predicted == NO_LESION_CLASS)
-    return scores

@@ -305,14 +305,21 @@ def test_medxvl_differs_from_the_paper_in_the_text_width_only() -> None:
 
 
 def test_training_recipe_of_the_paper_is_shared() -> None:
-    """The paper trains ViT-C and ViT-R as it trains IQAGPT, so the three copies agree."""
+    """The paper trains ViT-C, ViT-R and CLIP-IQA+ as it trains IQAGPT, so the copies agree."""
     paper = read_yaml(REPOSITORY / "presets/paper.yaml")
     recipe = [
         "epochs", "batch_size", "lr", "warmup_epochs", "warmup_lr", "min_lr", "weight_decay", "augment", "clip_norm", "keep",
     ]  # fmt: skip
     expected = {key: paper["train"][key] for key in recipe}
-    for name in ("vit_c", "vit_r"):
+    for name in ("vit_c", "vit_r", "clip_iqa_plus"):
         assert {key: paper["baseline"][name][key] for key in recipe} == expected
+
+
+@pytest.mark.parametrize("file", PARAMS_FILES)
+def test_both_clip_rivals_have_the_same_clip(file: str) -> None:
+    baselines = read_yaml(REPOSITORY / file)["baseline"]
+    ours = {key: baselines["clip_iqa"][key] for key in ("weights", "weights_sha256", "builtin", "prompts")}
+    assert baselines["clip_iqa_plus"]["clip"] == ours
 
 
 @pytest.mark.parametrize("file", PARAMS_FILES)

@@ -3,6 +3,7 @@
 Nothing else in the package asks the hub.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from iqagpt.captioner.foreign.reading import MODEL_FILES
@@ -12,8 +13,16 @@ PREFIX = "hf:"
 _SMALL = ["config.json", "vocab.txt"]
 
 
-def local_path(source: str) -> Path:
+def local_path(source: str, files: Sequence[str] = MODEL_FILES, beside: Sequence[str] = _SMALL) -> Path:
     """Return the local path of a source; what names the hub is fetched into the hub's own cache.
+
+    Parameters
+    ----------
+    source : str
+    files : sequence of str
+        Names of the weights, best first; the first that is there is fetched.
+    beside : sequence of str
+        Small files to fetch with them.
 
     Raises
     ------
@@ -29,8 +38,8 @@ def local_path(source: str) -> Path:
     folder = Path()
     try:
         # The pickle is fetched only where there is nothing safer.
-        for file in MODEL_FILES:
-            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*_SMALL, file]))
+        for file in files:
+            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*beside, file]))
             if (folder / file).is_file():
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:

@@ -4,7 +4,7 @@ Safetensors hold no code; of pickles see `iqagpt.foreign_pickle`.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,8 +22,14 @@ MODEL_FILES = ("model.safetensors", "pytorch_model.bin")
 _ENTRIES = ("model", "state_dict", "model_state_dict", "student")
 
 
-def find_model_file(path: Path) -> Path:
+def find_model_file(path: Path, names: Sequence[str] = MODEL_FILES) -> Path:
     """Return a checkpoint file, or the one inside a folder as Hugging Face or timm write it.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        What it may be called in a folder, best first.
 
     Raises
     ------
@@ -32,9 +38,9 @@ def find_model_file(path: Path) -> Path:
     """
     file = path
     if path.is_dir():
-        found = [path / name for name in MODEL_FILES if (path / name).is_file()]
+        found = [path / name for name in names if (path / name).is_file()]
         if not found:
-            raise InputError(f"{path}: no {' or '.join(MODEL_FILES)} inside; weights in several files are not read")
+            raise InputError(f"{path}: no {' or '.join(names)} inside; weights in several files are not read")
         file = found[0]
     if not file.is_file():
         raise InputError(f"{file}: no such file or folder")

@@ -1,0 +1,114 @@
+"""CLIP-IQA+: 16 learned context vectors around a pair of antonym prompts, one fit per criterion (paper 3.1, Table 3).
+
+Both towers are frozen. Images keep their size.
+
+Notes
+-----
+Not stated in the paper; the recipe is the captioner's. "No lesion" continues lesion conspicuity as 5, as for ViT-R, and a score
+above 4.5 is read back as "no lesion".
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
+from iqagpt.baselines.clip_rivals import TOGETHER, ClipParams, clip_scorer, prepare_clip
+from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.clip.context import Seen, encode, fit_context
+from iqagpt.clip.model import Clip
+from iqagpt.clip.quality import WORST, probabilities, quality_to_score, score_to_quality
+from iqagpt.clip.stored import load_clip
+from iqagpt.clip.tokens import ClipTokens
+from iqagpt.config import check_least
+from iqagpt.criteria import KEYS
+from iqagpt.device import pick_device
+from iqagpt.errors import ArtifactError, ParamsError
+from iqagpt.scored_images import ScoredImages
+from iqagpt.scorers import Scorer
+from iqagpt.training import Recipe
+
+LESION = "lesion_conspicuity"
+FILE = "directions"
+
+
+@dataclass(frozen=True, slots=True)
+class Params(Recipe):
+    """Section ``baseline.clip_iqa_plus``: the `Recipe` of the context, and as below.
+
+    Attributes
+    ----------
+    context : int
+        Learned vectors, 16 as published.
+    clip : ClipParams
+    """
+
+    context: int
+    clip: ClipParams
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        check_least(self, context=1)
+
+
+def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+    """Score the held-out images; see `iqagpt.baselines`."""
+    train, val = images.subset("train"), images.subset("val")
+    if not len(train):
+        raise ArtifactError(
+            "no image is in split 'train': give split.test_patients and split.val_patients fewer patients"
+        )
+    if params.keep == "best" and not len(val):
+        raise ParamsError(
+            "baseline.clip_iqa_plus.keep: 'best' needs validation patients; set split.val_patients or keep: last"
+        )
+    clip, tokens = prepare_clip(params.clip, images, writer)
+    held_out = images.held_out()
+    options = {"batch_size": TOGETHER, "device": pick_device()}
+    learned = encode(clip, train, views=8 if params.augment else 1, **options)
+    seen = encode(clip, held_out, **options)
+    is_val = torch.tensor((held_out.table["split"] == "val").to_numpy(), device=seen.device)
+    directions, curves = {}, []
+    for key in KEYS:
+        pair = params.clip.prompts.pair(key)
+        context, curve = fit_context(
+            clip, tokens, pair, train=Seen(learned, _quality(train, key, seen.device)),
+            val=Seen(seen[:, is_val], _quality(val, key, seen.device)), recipe=params, count=params.context, name=key,
+        )  # fmt: skip
+        directions[key] = _directions(clip, tokens, pair, context)
+        curves.append(curve.assign(criterion=key))
+    writer.table("curve", pd.concat(curves, ignore_index=True))
+    writer.json(FILE, {key: texts.cpu().tolist() for key, texts in directions.items()})
+    return _scores(clip, directions, seen[0])
+
+
+def load_scorer(artifact: Artifact) -> Scorer:
+    """Load what `fit_predict` wrote; see `iqagpt.scorers`."""
+    clip, _ = load_clip(artifact)
+    clip.to(pick_device())
+    stored = read_json(artifact.path / f"{FILE}.json")
+    directions = {key: torch.tensor(stored[key], device=clip.logit_scale.device) for key in KEYS}
+    return clip_scorer(clip, tuple(artifact.info["window_hu"]), lambda seen: _scores(clip, directions, seen))
+
+
+def _quality(images: ScoredImages, key: str, device: torch.device) -> torch.Tensor:
+    scores = images.table[key].astype("Float64").fillna(WORST[key]).to_numpy(dtype=float)
+    return torch.tensor(score_to_quality(scores, WORST[key]), dtype=torch.float32, device=device)
+
+
+@torch.no_grad()
+def _directions(clip: Clip, tokens: ClipTokens, pair: tuple[str, str], context: torch.Tensor) -> torch.Tensor:
+    """Return the unit vectors (2, D) of both texts with their context: all that scoring needs of the text side."""
+    ids, slots = (tensor.to(context.device) for tensor in tokens.ids(pair, len(context)))
+    return clip.encode_texts(ids, slots, context)
+
+
+@torch.no_grad()
+def _scores(clip: Clip, directions: dict[str, torch.Tensor], seen: torch.Tensor) -> pd.DataFrame:
+    scores = {}
+    for key in KEYS:
+        quality = probabilities(seen, directions[key], clip.logit_scale.exp())[:, 0].double().cpu().numpy()
+        scores[key] = quality_to_score(quality, WORST[key])
+    table = pd.DataFrame(scores)
+    return table.assign(**{LESION: table[LESION].mask(table[LESION] > WORST[LESION] - 0.5)})
