@@ -34,9 +34,7 @@ class Bridge(nn.Module):
         Of the language model.
     """
 
-    def __init__(
-        self, eyes: nn.Module, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-    ) -> None:
+    def __init__(self, eyes: nn.Module, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
         self.eyes, self.language_model, self.tokenizer = eyes, language_model, tokenizer
         self.eyes.requires_grad_(False)
@@ -131,7 +129,9 @@ def list_trained(model: Bridge) -> list[str]:
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if sorted(trained) != sorted(TRAINED):
         raise RuntimeError(f"expected to train {', '.join(TRAINED)} alone, found {', '.join(trained)}")
-    sizes = {name: f"{name} {tuple(parameter.shape)}" for name, parameter in model.named_parameters() if name in trained}
+    sizes = {
+        name: f"{name} {tuple(parameter.shape)}" for name, parameter in model.named_parameters() if name in trained
+    }
     frozen = {part: sum(p.numel() for p in getattr(model, part).parameters()) for part in ("eyes", "language_model")}
     logger.info("trained: %s", ", ".join(sizes[name] for name in trained))
     logger.info(

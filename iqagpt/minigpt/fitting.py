@@ -83,9 +83,13 @@ class Features:
     """Features of images, (len, N, seen), float16, in a temporary file that goes with this object."""
 
     def __init__(self, eyes: nn.Module, images: ScoredImages, device: torch.device, name: str) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         self.values = np.zeros((0, 1, eyes.width), np.float16)
-        draws = [in_order(len(images))[batch] for batch in in_batches(len(images), _ENCODED_TOGETHER)] if len(images) else []
+        draws = (
+            [in_order(len(images))[batch] for batch in in_batches(len(images), _ENCODED_TOGETHER)]
+            if len(images)
+            else []
+        )
         begin = 0
         for batch in tqdm(load_images(images, draws, device), name, len(draws), unit="batch", disable=None):
             found = encode(eyes, batch).half().cpu().numpy()
