@@ -153,7 +153,7 @@ class _Round:
         except _UNAVAILABLE as error:
             raise _Stopped(f"refused ({_reason(error)}); check {KEY_VARIABLE}, endpoint and model") from None
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if _FILTERED in str(error):
+            if _FILTERED in f"{error.body} {error}":
                 return Answer("refusal", "")
             raise _Stopped(f"cannot use the question ({_reason(error)}); does the model see images?") from None
         except (TimeoutError, openai.APITimeoutError):

@@ -107,10 +107,10 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
         raise ArtifactError("no image is in split 'train': give split.test_patients and split.val_patients fewer")
     if given_file(params.model) is None:
         model = _builtin(params, train, pretrained, device)
-        curve = _first_stage(model, params, train, val, device)
     else:
-        model, curve = _given(params, device), []
+        model = _given(params, device)
     trained = list_trained(model)
+    curve = _first_stage(model, params, train, val, device)
     curve.append(fit_projection(model, params, train=train, val=val, device=device).assign(stage=2))
     writer.table("curve", pd.concat(curve, ignore_index=True))
     _save(model, params, images.image_size, pretrained, writer)
@@ -177,7 +177,7 @@ def _given(params: Params, device: torch.device) -> Bridge:
 def _first_stage(
     model: Bridge, params: Params, train: ScoredImages, val: ScoredImages, device: torch.device
 ) -> list[pd.DataFrame]:
-    if not params.builtin.first_steps:
+    if given_file(params.model) is not None or not params.builtin.first_steps:
         return []
     lr = params.builtin.first_lr
     recipe = replace(params, epochs=1, iterations=params.builtin.first_steps, lr=lr, min_lr=0.8 * lr, warmup_steps=0)

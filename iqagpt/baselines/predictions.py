@@ -24,7 +24,8 @@ def prediction_table(images: ScoredImages, scores: pd.DataFrame, method: str) ->
     -------
     DataFrame
         ``image_id, split, method, caption``, the four criteria, ``unparsed`` (empty without captions). Scores
-        stay as predicted, also between whole numbers; the caption is the method's own, or the template's for the nearest whole scores.
+        stay as predicted, also between whole numbers; the caption is the method's own, or the template's for the
+        nearest whole scores.
     """
     if "caption" in scores:
         own = scores[["caption", *KEYS, "unparsed"]].reset_index(drop=True)

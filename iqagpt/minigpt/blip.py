@@ -1,7 +1,9 @@
 """BLIP-2 and InstructBLIP of transformers as the frozen parts: a vision transformer, a Q-Former and a causal language model.
 
 Nearest to MiniGPT-4 is BLIP-2's image encoder and Q-Former with Vicuna (``language_model``); InstructBLIP with Vicuna comes as
-one, and its Q-Former reads the instruction too. Weights come from a local folder, or from a hub only if the name begins with ``hub:``.
+one, and its Q-Former reads the instruction too.
+
+Weights come from a local folder, or from a hub only if the name begins with ``hub:``.
 """
 
 from pathlib import Path

@@ -160,7 +160,8 @@ def fit_projection(
             row["val_loss"] = _loss(model, recipe, seen_val, captions_val, device)
         rows.append(row)
         progress.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key.endswith("loss")})
-        logger.info("epoch %d of %d: %s", epoch + 1, recipe.epochs, row)
+        losses = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+        logger.info("epoch %d of %d: %s", epoch + 1, recipe.epochs, losses)
     model.eval()
     return pd.DataFrame(rows)
 
