@@ -1,7 +1,7 @@
 """Pickles from outside (``.pth``, ``.pt``, ``.bin``, ``.ckpt``), read so that no code in them can run.
 
 They go through PyTorch's restricted loader, which rebuilds tensors, plain containers and ``argparse.Namespace`` only. Read only
-when a user gives ``iqagpt weights``, never by a stage.
+where a user names one.
 """
 
 import argparse

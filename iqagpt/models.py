@@ -59,7 +59,9 @@ def open_model(path: str | Path) -> Model:
             )
         load = getattr(import_module(f"iqagpt.baselines.{name}"), "load_scorer", None)
         if load is None:
-            raise ArtifactError(f"{folder}: '{name}' is told how images were made and cannot score images from outside")
+            raise ArtifactError(
+                f"{folder}: '{name}' cannot score images from outside: it is told how images were made, or asks an endpoint"
+            )
         return Model(name, artifact.info.get("weights_sha256"), load(artifact))
     found = f"found '{kind}'" if kind else "artifact.json is missing"
     raise ArtifactError(f"{folder}: no model ({found}); expected models/iqagpt or models/baseline/NAME")

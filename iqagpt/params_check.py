@@ -12,7 +12,12 @@ from iqagpt.sections import SECTIONS
 _FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights")
 _FOLDER = "ingest.root"
 #: A file or a package, and a folder; each may be the file that says "none".
-_EITHER = ("denoise.code", "denoise.folder", "pretrain.weights")
+_EITHER = (
+    "denoise.code", "denoise.folder", "pretrain.weights", "baseline.minigpt4.model", "baseline.minigpt4.language_model",
+    "baseline.minigpt4.projection",
+)  # fmt: skip
+#: Begins a name to download, which is no path.
+_HUB = "hub:"
 #: Written by the stage ``phantom``, so that it need not exist beforehand.
 _PHANTOM = Path("data/phantom")
 
@@ -36,10 +41,14 @@ def find_problems(params_file: str | Path) -> list[str]:
     except ParamsError as error:
         return [str(error)]
     problems = [*_unknown_sections(params, str(params_file))]
+    names = _value(params, "evaluate.baselines")
+    enabled = names if isinstance(names, list) else []
     for section, target in SECTIONS.items():
         module, name = target.split(":")
         try:
-            load_section(params_file, section, getattr(importlib.import_module(module), name))
+            loaded = load_section(params_file, section, getattr(importlib.import_module(module), name))
+            if section.removeprefix("baseline.") in enabled and hasattr(loaded, "check_enabled"):
+                loaded.check_enabled()
         except ParamsError as error:
             problems.append(str(error))
     problems += _unknown_baselines(params, str(params_file))
@@ -75,7 +84,7 @@ def _absent_files(params: dict[str, Any], where: str) -> Iterator[str]:
             yield f"{where}: {key}: no such file '{value}'; give a file, or presets/none.txt for none"
     for key in _EITHER:
         value = _value(params, key)
-        if isinstance(value, str) and not Path(value).exists():
+        if isinstance(value, str) and not value.startswith(_HUB) and not Path(value).exists():
             yield f"{where}: {key}: no such file or folder '{value}'; presets/none.txt says none"
     root = _value(params, _FOLDER)
     if isinstance(root, str) and Path(root) != _PHANTOM and not _is_source(Path(root)):

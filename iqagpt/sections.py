@@ -16,6 +16,8 @@ SECTIONS: dict[str, str] = {
     "predict": "iqagpt.captioner.decoding:PredictParams",
     "baseline.vit_c": "iqagpt.baselines.vit_c:Params",
     "baseline.vit_r": "iqagpt.baselines.vit_r:Params",
+    "baseline.minigpt4": "iqagpt.baselines.minigpt4:Params",
+    "baseline.gpt4v": "iqagpt.baselines.gpt4v:Params",
     "baseline.noise_sd": "iqagpt.baselines.noise_sd:Params",
     "baseline.majority": "iqagpt.baselines.majority:Params",
     "baseline.majority_by_variant": "iqagpt.baselines.majority_by_variant:Params",
