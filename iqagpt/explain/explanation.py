@@ -166,8 +166,8 @@ def write_figures(output: Path, inputs: Inputs, params: ExplainParams) -> dict[s
     Returns
     -------
     dict
-        ``metrics/explain.json``: ``score_source``, ``n_images``; ``features`` by model, ``token_attention`` by criterion, ``grad_cam`` by
-        whose caption was explained.
+        ``metrics/explain.json``: ``score_source``, ``n_images``; ``features`` by model, ``token_attention`` by criterion,
+        ``grad_cam`` by whose caption was explained.
     """
     data = inputs.data
     with create_artifact(output, "figures") as writer:
@@ -260,8 +260,8 @@ def _examples(inputs: Inputs, of_slice: np.ndarray, mask: np.ndarray) -> list[Ex
 def _cards(inputs: Inputs, count: int, folder: Path) -> Drawn:
     truth, predicted = inputs.data.truth, inputs.data.predictions[IQAGPT]
     said, stated = labels(predicted), labels(truth)
-    cards = []
-    for index in choose_cards(truth[list(KEYS)].to_numpy(dtype=float, na_value=np.nan), count):
+    given, cards = truth[list(KEYS)].to_numpy(dtype=float, na_value=np.nan), []
+    for index in choose_cards(given, truth["slice_id"].to_numpy(), count):
         row = truth.iloc[index]
         probabilities = {key: _probability(predicted.iloc[index], key, said[key].iloc[index]) for key in KEYS}
         cards.append(

@@ -81,8 +81,8 @@ def group_attention(
     Returns
     -------
     DataFrame
-        Rows ``source`` (criterion whose tokens attend), ``target`` (a criterion or ``begin``), ``share`` of the attention, mean over
-        tokens and images, 0 to 1, adding up to 1 over the targets; and ``equal_share``, what it would be if every token
+        Rows ``source`` (criterion whose tokens attend), ``target`` (a criterion or ``begin``), ``share`` of the attention, mean
+        over tokens and images, 0 to 1, adding up to 1 over the targets; and ``equal_share``, what it would be if every token
         attended equally to itself and all before it.
     """
     device = next(model.parameters()).device
