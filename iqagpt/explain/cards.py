@@ -114,7 +114,7 @@ def draw_cards(cards: Sequence[Card], source: str, folder: Path) -> Drawn:
             for card in cards
         )
         drawn = Drawn(
-            f"fig4_examples_{source}.svg",
+            "fig4_examples.svg",
             f"Examples from best to worst: captions, scores beside the {whose}'s, reports",
             f"Test images spread evenly over the {whose}'s mean score, with IQAGPT's caption, its scores ({DIRECTION}; orange: "
             "another than the truth) and the report written from them (paper, Fig. 4). Research use; not for diagnosis.",
@@ -136,8 +136,8 @@ def _rule(y: float) -> "Line2D":
 def _write(figure: "Figure", card: Card, source: str, top: float, height: float) -> None:
     left = _IMAGE_MM + 5
     line = top - 5.0
-    columns = (left, left + 44, left + 74)
-    heads = (f"{variant_name(card.variant)}: {DIRECTION}", source_name(source), method_name("iqagpt"))
+    columns = (left, left + 54, left + 84)
+    heads = (f"{variant_name(card.variant)[:18]}: {DIRECTION}", source_name(source), method_name("iqagpt"))
     for x, text in zip(columns, heads, strict=True):
         figure.text(x / PAGE_MM, line / height, text, fontsize=7, fontweight="bold", parse_math=False)
     for key in KEYS:

@@ -40,7 +40,7 @@ def draw_features(embeddings: dict[str, Embedding], images: pd.DataFrame, key: s
     scores = images[key].to_numpy(dtype=int)
     seeds = len(next(iter(embeddings.values())).points)
     with journal_style():
-        figure = new_figure(PAGE_MM, 88)
+        figure = new_figure(PAGE_MM, 80)
         panels = figure.subplots(1, len(embeddings), squeeze=False)[0]
         for letter, axes, (model, found) in zip(string.ascii_lowercase, panels, embeddings.items(), strict=False):
             for score in SCORES:
@@ -56,7 +56,7 @@ def draw_features(embeddings: dict[str, Embedding], images: pd.DataFrame, key: s
         whose = f"{SHORT_TITLES[key].lower()}, {DIRECTION}, {source_name(source)}"
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=whose)
         drawn = Drawn(
-            f"fig7_features_{source}.svg",
+            "fig7_features.svg",
             f"CLS features of {', '.join(map(method_name, embeddings))} by score",
             f"t-SNE of the image encoders' CLS tokens, {len(images)} test images, coloured by the {source_name(source)}'s score of "
             f"{SHORT_TITLES[key].lower()} ({DIRECTION}; paper, Fig. 7). Above: silhouette of the scores as clusters (-1 to 1), and "

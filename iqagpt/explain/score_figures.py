@@ -56,7 +56,7 @@ def draw_readings(scores: pd.DataFrame, folder: Path) -> Drawn:
         whose = f"{source_name(source)}{'s' if len(readers) > 1 else ''}"
         _finish(figure, panels, f"score by the {whose}")
         drawn = Drawn(
-            f"fig2_readings_{source}.svg",
+            "fig2_readings.svg",
             f"Scores by image quality: {whose}",
             f"Share of images with each score ({DIRECTION}) by image quality, all {scores['image_id'].nunique()} images, as scored "
             f"by the {whose} (paper, Fig. 2).",
@@ -130,7 +130,7 @@ def draw_predictions(shares: pd.DataFrame, source: str, images: int, folder: Pat
         panels[0, 0].get_yticklabels()[-1].set_fontweight("bold")
         _finish(figure, panels, "score")
         drawn = Drawn(
-            f"fig6_predictions_{source}.svg",
+            "fig6_predictions.svg",
             f"Predicted scores beside the {source_name(source)}'s",
             f"Share of the {images} test images with each score ({DIRECTION}) by method; last row: the {source_name(source)}, the "
             "truth here (paper, Fig. 6). Fractional scores are rounded.",

@@ -59,7 +59,7 @@ class Drawn:
     Attributes
     ----------
     file : str
-        Name of the SVG file.
+        Name of the SVG file; always the same, so that ``dvc plots`` finds it. Whose scores it shows stands in it.
     title : str
     caption : str
         What is shown, with direction of the scores and source of the truth.

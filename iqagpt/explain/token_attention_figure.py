@@ -59,9 +59,11 @@ def draw_token_attention(
             "criterion that words belong to; black lines: where colours would meet if attention were equal.",
             "A triangular map of attention between words, and stacked bars. "
             + "; ".join(
-                f"{SHORT_TITLES[row['source']]} to {_name(row['target'])} {row['share']:.0%} ({row['equal_share']:.0%} if equal)"
+                f"{SHORT_TITLES[row['source']]} to {_name(row['target'])} {row['share']:.0%}, "
+                f"{row['equal_share']:.0%} if equal"
                 for row in table.to_dict("records")
-            ),
+            )
+            + ".",
         )
         return save_svg(figure, folder, drawn)
 
