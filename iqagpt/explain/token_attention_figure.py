@@ -55,8 +55,8 @@ def draw_token_attention(
             "fig8_token_attention.svg",
             "Self-attention between the words of a caption",
             "Last layer of the decoder, mean over heads (paper, Fig. 8). Left: the caption predicted most often, from each word (row) "
-            f"to itself and those before it; white: later words, which it cannot see. Right: mean of {images} test images, by the "
-            "criterion that words belong to; black lines: where colours would meet if attention were equal.",
+            "to itself and those before it; white: later words, which it cannot see. Right: mean of "
+            f"{images} test images, by the criterion that words belong to; black lines: where colours would meet if attention were equal.",
             "A triangular map of attention between words, and stacked bars. "
             + "; ".join(
                 f"{SHORT_TITLES[row['source']]} to {_name(row['target'])} {row['share']:.0%}, "
