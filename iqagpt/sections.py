@@ -26,4 +26,5 @@ SECTIONS: dict[str, str] = {
     "baseline.pyiqa": "iqagpt.baselines.pyiqa:Params",
     "evaluate": "iqagpt.evaluation.tables:EvaluateParams",
     "report": "iqagpt.chat.reports:ReportParams",
+    "explain": "iqagpt.explain.explanation:ExplainParams",
 }
