@@ -7,7 +7,7 @@ import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS
 from iqagpt.page.contents import Run
-from iqagpt.page.grid import Place, name_cell, number, table
+from iqagpt.page.grid import Place, hu, name_cell, number, table
 from iqagpt.page.markup import Html, element
 from iqagpt.page.paper_tables import SHORT, variant_name
 from iqagpt.page.pictures import PageParams, body_box, draw, step_hu, window_filter
@@ -15,7 +15,7 @@ from iqagpt.predictions import NONE, UNPARSED, labels, probability_columns
 
 _PREDICTIONS = "predictions/iqagpt.csv"
 _CAPTIONS = "data/captions/manifest.csv"
-_SHOWN = {NONE: "no lesion", UNPARSED: "unreadable"}
+_SHOWN = {NONE: "none", UNPARSED: "?"}
 
 
 def reader_name(run: Run) -> str:
@@ -43,7 +43,7 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
     for index, row in images.iterrows():
         line = [name_cell(row["slice_id"]), element("td", variant_name(row["variant"]))]
         for key in KEYS:
-            line.append(_score_cell(stated.at[index, key], row["image_id"], key))
+            line.append(_score_cell(stated.at[index, key], row[f"reader_{key}"], row["image_id"], key))
             line.append(_reader_cell(row[f"reader_{key}"], row["image_id"], key))
         lines.append(line)
     head = ["Slice", "Image quality"]
@@ -55,12 +55,12 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
 def _how_shown(run: Run, images: pd.DataFrame, params: PageParams) -> str:
     lower, upper = params.range_hu
     text = (
-        "Slices are chosen by their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and "
-        f"hold {lower:g} to {upper:g} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
+        "Scores run from 1 (best) to 4 (worst); \"none\": no lesion; bold: not the reader's score. Slices are chosen by their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and "
+        f"hold {hu(lower)} to {hu(upper)} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
     )
     clipped = [variant_name(variant) for variant in images["variant"].unique() if _is_clipped(run, images, variant)]
     if clipped:
-        window = " to ".join(f"{value:g}" for value in run.window_hu)
+        window = " to ".join(map(hu, run.window_hu))
         text += f"{', '.join(clipped)} hold nothing beyond {window} HU as they are made. "
     return text
 
@@ -84,9 +84,9 @@ def _control(run: Run, params: PageParams) -> Html:
     presets = [
         element("button", text, type="button", data_level=f"{a:g}", data_width=f"{b:g}")
         for text, a, b in (
-            (f"Abdomen {lower:g} to {upper:g}", level, width),
-            ("Narrow, 150 wide", level, 150),
-            ("Full range", (least + most) / 2, most - least),
+            (f"{hu(lower)} to {hu(upper)}", level, width),
+            ("Narrow", level, 150),
+            ("All", (least + most) / 2, most - least),
         )
     ]
     return element(
@@ -124,7 +124,7 @@ def _slice_title(row: pd.Series) -> str:
     size = row.get("lesion_diameter_mm")
     contrast = row.get("lesion_contrast_hu")
     facts = [f"{size:.0f} mm"] if pd.notna(size) else []
-    facts += [f"{contrast:+.0f} HU"] if pd.notna(contrast) else []
+    facts += [f"{hu(round(contrast))} HU to the organ"] if pd.notna(contrast) else []
     return f"{text}: simulated lesion{' of ' if facts else ''}{', '.join(facts)}"
 
 
@@ -151,10 +151,10 @@ def _cards(run: Run, rows: pd.DataFrame, place: int, params: PageParams) -> Iter
 
 def _scores(run: Run, row: pd.Series, stated: pd.Series) -> Html:
     probable = run.has_probabilities
-    head = ["", "IQAGPT", *(["probability"] if probable else []), reader_name(run)]
+    head = ["", "IQAGPT", *(["prob."] if probable else []), reader_name(run).replace("simulated", "sim.")]
     lines = []
     for key in KEYS:
-        line = [name_cell(SHORT[key]), _score_cell(stated[key], row["image_id"], key)]
+        line = [name_cell(SHORT[key]), _score_cell(stated[key], row[f"reader_{key}"], row["image_id"], key)]
         if probable:
             line.append(_stated_probability(row, key, stated[key]))
         lines.append(element("tr", line, _reader_cell(row[f"reader_{key}"], row["image_id"], key)))
@@ -163,10 +163,16 @@ def _scores(run: Run, row: pd.Series, stated: pd.Series) -> Html:
     return element("table", caption, top, element("tbody", lines), class_="scores")
 
 
-def _score_cell(label: str, image_id: str, key: str) -> Html:
+def _score_cell(label: str, reader: Any, image_id: str, key: str) -> Html:
+    """Write the score that IQAGPT states, set off where the reader's is another."""
     if label in _SHOWN:
-        return element("td", _SHOWN[label], data_sort="9")
-    return number(int(label), Place(_PREDICTIONS, (image_id, key)), digits=0)
+        return element("td", _SHOWN[label], data_sort="9", class_="off" if label != _label(reader) else None)
+    off = label != _label(reader)
+    return number(int(label), Place(_PREDICTIONS, (image_id, key)), digits=0, class_="off" if off else None)
+
+
+def _label(score: Any) -> str:
+    return NONE if pd.isna(score) else str(int(score))
 
 
 def _reader_cell(score: Any, image_id: str, key: str) -> Html:
@@ -185,7 +191,8 @@ def _stated_probability(row: pd.Series, key: str, label: str) -> Html:
 def _probability(row: pd.Series, column: str) -> Html:
     value = float(row[column])
     place = Place(_PREDICTIONS, (row["image_id"], column))
-    return number(value, place, text=f"{value:.0%}", class_=f"p p{min(int(value * 10), 9)}")
+    text = ">99%" if 0.995 <= value < 1 else "<1%" if 0 < value < 0.005 else f"{value:.0%}"
+    return number(value, place, text=text, class_=f"p p{min(int(value * 10), 9)}")
 
 
 def _texts(run: Run, row: pd.Series) -> Iterator[Html]:

@@ -105,7 +105,7 @@ def other_metrics(run: Run) -> Html:
 
 def confusion_caption(key: str) -> str:
     """Return the caption of a criterion's confusion matrix."""
-    return f"Confusion of IQAGPT: {TITLES[key]}"
+    return f"{TITLES[key]}: reader (rows) and IQAGPT (columns), images"
 
 
 def _methods(run: Run) -> list[str]:
@@ -179,8 +179,8 @@ def _confusion(run: Run) -> Iterator[Html]:
         lines = []
         for truth in sorted(rows["truth"].unique()):
             cells = [places.get((truth, predicted)) for predicted in columns]
-            lines.append([name_cell(f"reader {truth}"), *(_count(cell) for cell in cells)])
-        blocks.append(table(confusion_caption(criterion.key), ["", *(f"IQAGPT {name}" for name in columns)], lines, sortable=False))
+            lines.append([name_cell(truth), *(_count(cell) for cell in cells)])
+        blocks.append(table(confusion_caption(criterion.key), ["", *columns], lines, sortable=False))
     yield element("div", blocks, class_="beside")
 
 

@@ -24,6 +24,11 @@ class Place:
         return {"data_from": self.file, "data_key": "\t".join(self.keys)}
 
 
+def hu(value: float) -> str:
+    """Write HU with a minus sign."""
+    return f"{value:g}".replace("-", "\u2212")
+
+
 def number(value: float, place: Place, *, digits: int = 3, text: str | None = None, **attributes: object) -> Html:
     """Write a cell with one number."""
     if pd.isna(value):

@@ -19,7 +19,7 @@ class Html(str):
 Content = Html | str | int | None | Iterable["Content"]
 
 
-def element(name: str, *content: Content, **attributes: Any) -> Html:
+def element(name: str, /, *content: Content, **attributes: Any) -> Html:
     """Write one element.
 
     Parameters

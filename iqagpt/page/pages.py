@@ -11,11 +11,12 @@ import pandas as pd
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.criteria import KEYS
+from iqagpt.evaluation import paper
 from iqagpt.page.contents import Run, choose_slices, shown_path, source_of_images
 from iqagpt.page.document import document, page_body, section
 from iqagpt.page.examples import examples, reader_name, score_table
 from iqagpt.page.further_tables import audits, other_metrics, statistics
-from iqagpt.page.grid import Place, estimate, name_cell, number, table
+from iqagpt.page.grid import Place, estimate, hu, name_cell, number, table
 from iqagpt.page.markup import Content, Html, element
 from iqagpt.page.paper_tables import SHORT, method_name, paper_tables, reading_help
 from iqagpt.page.pictures import PageParams, check_range, data_uri
@@ -122,9 +123,9 @@ def _facts(run: Run) -> Html:
         _fact("Scores to match", element("strong", _source(run))),
         _fact("Images", source_of_images(run.params)),
         _fact("Test set", f"{metrics['n_images']} images, {slices} slices, {metrics['n_patients']} patients"),
-        _fact("The paper's", "200 images, 25 slices, 2 patients of the AAPM data, one radiologist"),
+        _fact("Paper's test set", "200 images, 25 slices, 2 patients of the AAPM data, one radiologist"),
         _fact("Scores", "1 (best) to 4 (worst)"),
-        _fact("Window", f"{lower:g} to {upper:g} HU"),
+        _fact("Window", f"{hu(lower)} to {hu(upper)} HU"),
     )
 
 
@@ -147,7 +148,8 @@ def _glance(run: Run) -> Iterator[Html]:
             interval = metrics[method].get("interval", {}).get(measure, {}).get(key, {})
             place = Place("metrics/evaluate.json", (method, measure, key))
             bounds = (interval.get(name, float("nan")) for name in ("lower", "upper"))
-            line.append(estimate(value, *bounds, place))
+            printed = paper.PRINTED.get(method, {}).get(measure, {}).get(key, float("nan"))
+            line.append(estimate(value, *bounds, place, paper=[printed]))
         lines.append(line)
     ceiling = run.metrics.get("read", {}).get(run.score_source, {}).get("ceiling")
     if ceiling:

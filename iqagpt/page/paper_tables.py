@@ -75,7 +75,7 @@ def reading_help(run: Run) -> Html:
 
 def method_name(method: str) -> str:
     """Return the paper's name of a method, or the one used here."""
-    return paper.NAMES.get(method, method)
+    return paper.NAMES.get(method, method.replace("_", " "))
 
 
 def variant_name(variant: str) -> str:
