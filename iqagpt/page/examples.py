@@ -55,7 +55,7 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
 def _how_shown(run: Run, images: pd.DataFrame, params: PageParams) -> str:
     lower, upper = params.range_hu
     text = (
-        "Scores run from 1 (best) to 4 (worst); \"none\": no lesion; bold: not the reader's score. Slices are chosen by their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and "
+        'Scores run from 1 (best) to 4 (worst); "none": no lesion; bold: not the reader\'s score. Slices are chosen by their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and '
         f"hold {hu(lower)} to {hu(upper)} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
     )
     clipped = [variant_name(variant) for variant in images["variant"].unique() if _is_clipped(run, images, variant)]
@@ -124,7 +124,7 @@ def _slice_title(row: pd.Series) -> str:
     size = row.get("lesion_diameter_mm")
     contrast = row.get("lesion_contrast_hu")
     facts = [f"{size:.0f} mm"] if pd.notna(size) else []
-    facts += [f"{hu(round(contrast))} HU to the organ"] if pd.notna(contrast) else []
+    facts += [f"{contrast:+.0f} HU to the organ".replace("-", "\u2212")] if pd.notna(contrast) else []
     return f"{text}: simulated lesion{' of ' if facts else ''}{', '.join(facts)}"
 
 
@@ -134,7 +134,9 @@ def _cards(run: Run, rows: pd.DataFrame, place: int, params: PageParams) -> Iter
     for quality, (index, row) in enumerate(rows.iterrows()):
         picture = draw(run.variants.array(row["variant"])[row["row"]], box, params)
         name = variant_name(row["variant"])
-        words = ", ".join(f"{SHORT[key].lower()} {_SHOWN.get(stated.at[index, key], stated.at[index, key])}" for key in KEYS)
+        words = ", ".join(
+            f"{SHORT[key].lower()} {_SHOWN.get(stated.at[index, key], stated.at[index, key])}" for key in KEYS
+        )
         image = element(
             "img", src=picture.uri, width=picture.width, height=picture.height, decoding="async",
             alt=f"{name} of slice {row['slice_id']}. Scores by IQAGPT: {words}.",

@@ -81,7 +81,9 @@ def audits(run: Run) -> Iterator[Html]:
             (
                 [
                     name_cell(method_name(row.method)),
-                    estimate(row.value, row.lower, row.upper, Place("results/estimates.csv", (str(row.Index), "value"))),
+                    estimate(
+                        row.value, row.lower, row.upper, Place("results/estimates.csv", (str(row.Index), "value"))
+                    ),
                 ]
                 for row in guesses.itertuples()
             ),
@@ -109,7 +111,11 @@ def confusion_caption(key: str) -> str:
 
 
 def _methods(run: Run) -> list[str]:
-    return [method for method in dict.fromkeys(run.results.table("estimates")["method"]) if method in run.metrics["evaluate"]]
+    return [
+        method
+        for method in dict.fromkeys(run.results.table("estimates")["method"])
+        if method in run.metrics["evaluate"]
+    ]
 
 
 def _measured(run: Run, methods: Sequence[str], places: Sequence[tuple[str, str]]) -> Iterator[list[Html]]:
@@ -124,7 +130,9 @@ def _metric(run: Run, *keys: str) -> Html:
         return element("td", ABSENT, class_="absent")
     method, *rest = keys
     interval = _entry(run.metrics["evaluate"], (method, "interval", *rest)) or {}
-    return estimate(found, interval.get("lower", float("nan")), interval.get("upper", float("nan")), Place(_EVALUATE, keys))
+    return estimate(
+        found, interval.get("lower", float("nan")), interval.get("upper", float("nan")), Place(_EVALUATE, keys)
+    )
 
 
 def _entry(node: Any, keys: Sequence[str]) -> Any:
@@ -154,7 +162,11 @@ def _rivals(run: Run) -> Html:
     for row in rows.itertuples():
         place = Place(_EVALUATE, (row.rival, "behind_iqagpt", "difference"))
         p = [
-            number(getattr(row, name), Place(_EVALUATE, (row.rival, "behind_iqagpt", name)), text=f"{getattr(row, name):.3g}")
+            number(
+                getattr(row, name),
+                Place(_EVALUATE, (row.rival, "behind_iqagpt", name)),
+                text=f"{getattr(row, name):.3g}",
+            )
             if pd.notna(getattr(row, name))
             else element("td", ABSENT, class_="absent")
             for name in ("p", "p_holm")
@@ -217,7 +229,12 @@ def _levels(levels: pd.DataFrame) -> Html:
             for name in (*steps, "rho")
         ]
         lines.append(
-            [name_cell(method_name(row.method)), element("td", SHORT[row.criterion]), *cells, element("td", row.direction)]
+            [
+                name_cell(method_name(row.method)),
+                element("td", SHORT[row.criterion]),
+                *cells,
+                element("td", row.direction),
+            ]
         )
     return table(
         "Do scores follow the level d of MAP-NN(d)? Mean score at each level (1 best, 4 worst)",

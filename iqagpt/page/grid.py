@@ -76,7 +76,12 @@ def name_cell(text: str, note: str = "") -> Html:
 
 
 def table(
-    caption: str, head: Sequence[Content], rows: Iterable[Iterable[Html]], *, note: Content = None, sortable: bool = True
+    caption: str,
+    head: Sequence[Content],
+    rows: Iterable[Iterable[Html]],
+    *,
+    note: Content = None,
+    sortable: bool = True,
 ) -> Html:
     """Write a table in a box that scrolls sideways by itself where the screen is narrow.
 

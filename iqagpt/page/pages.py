@@ -107,7 +107,9 @@ def patient_page(run: Run, params: PageParams, patient: str) -> str:
     ]
     links = [("index.html", "All results"), ("#examples", "Slices"), ("#scores", "Scores of all images")]
     facts = element("dl", _fact("Scores to match", _source(run)), _fact("Images", source_of_images(run.params)))
-    count = f"{len(slices)} of {images['slice_id'].nunique()} slices are shown, with scores and reports; the table has all."
+    count = (
+        f"{len(slices)} of {images['slice_id'].nunique()} slices are shown, with scores and reports; the table has all."
+    )
     body = page_body(
         title=f"IQAGPT: patient {patient}", facts=[facts, element("p", count)], links=links, sections=sections
     )
@@ -171,7 +173,12 @@ def _figures(run: Run) -> Iterator[Html]:
     for figure in run.figures:
         width, height = figure.size or (None, None)
         image = element(
-            "img", src=data_uri(figure.svg, "image/svg+xml"), alt=figure.alt, width=width, height=height, decoding="async"
+            "img",
+            src=data_uri(figure.svg, "image/svg+xml"),
+            alt=figure.alt,
+            width=width,
+            height=height,
+            decoding="async",
         )
         frame = element("div", image, class_="scroll", tabindex="0", role="region", aria_label=figure.title)
         caption = element("figcaption", element("strong", figure.title), " ", figure.caption)
@@ -191,12 +198,15 @@ def _patients(run: Run, names: dict[str, str]) -> Html:
         ]
         lines.append([element("th", link, scope="row"), *counts])
     head = ["Patient", "Images", *(f"{SHORT[key]}: right" for key in KEYS)]
-    return table("Test patients: images, and how many scores are right", head, lines, note="Every code leads to its page.")
+    return table(
+        "Test patients: images, and how many scores are right", head, lines, note="Every code leads to its page."
+    )
 
 
 def _what_was_run(run: Run) -> Iterator[Html]:
     yield element(
-        "p", "The pipeline is described in dvc.yaml; these are its parameters (params.yaml) and the numbers of its stages."
+        "p",
+        "The pipeline is described in dvc.yaml; these are its parameters (params.yaml) and the numbers of its stages.",
     )
     for name, content in run.params.items():
         leaves = list(_leaves(content))
