@@ -70,7 +70,7 @@ def patient_files(patients: Iterable[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for patient in patients:
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", patient)[:60]
-        if name != patient or f"patient_{name}.html".lower() in {file.lower() for file in files.values()}:
+        if not name or name != patient or f"patient_{name}.html".lower() in {file.lower() for file in files.values()}:
             name += f"_{hashlib.sha256(patient.encode('utf-8')).hexdigest()[:8]}"
         files[patient] = f"patient_{name}.html"
     return files

@@ -61,10 +61,12 @@ def write_figures(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Path:
-    """A folder with what the stage ``page`` reads, and its ``page``: patient P6, two slices, four qualities."""
+    """A folder with what the stage ``page`` reads, and its ``page``: patients P5 and P6, two slices, four qualities."""
     root = tmp_path_factory.mktemp("page_run")
     for name in ("variants", "captions", "split"):
         shutil.copytree(scored_run / name, root / name)
+    sides = (root / "split/manifest.csv").read_text().replace("P5,val", "P5,test").replace("P4,train", "P4,val")
+    (root / "split/manifest.csv").write_text(sides)
     write_predictions(root / "predictions", root)
     add_probabilities(root / "predictions/iqagpt.csv")
     params = root / "params.yaml"

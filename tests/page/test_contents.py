@@ -46,7 +46,7 @@ def test_images_have_pixels_scores_truth_and_report(small_run: Path) -> None:
     assert list(run.images["variant"][:4]) == ["ndct", "map_nn_d5", "map_nn_d1", "ldct"], (
         "as the variants artifact has them"
     )
-    assert set(run.images["patient_id"]) == {"P6"}
+    assert set(run.images["patient_id"]) == {"P5", "P6"}
     assert run.images["report"].str.contains("Research use only").all()
     assert (run.images["reader_noise"] == run.images["noise"]).all()
     assert run.has_probabilities
