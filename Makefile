@@ -58,6 +58,7 @@ endif
 	@echo
 	@iqagpt summary
 	@echo '==> Look at: results/tables.md (Tables 1-4 beside the paper), reports/reports.md, metrics/*.json; dvc metrics show'
+	@echo '==> All of it in a browser, without a network: page/index.html'
 
 # The captioner that ships with the package, from built-in data, and its model card.
 .PHONY: shipped

@@ -12,6 +12,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.add_typer(weights_app, name="weights")
 
 _PLACES = {
+    "page/index.html": "all results in a browser, without a network",
     "results/tables.md": "Tables 1 to 4 beside the paper",
     "results": "the same tables as CSV, and scores for dvc plots",
     "metrics": "all metrics as JSON (dvc metrics show)",

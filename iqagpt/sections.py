@@ -27,4 +27,5 @@ SECTIONS: dict[str, str] = {
     "evaluate": "iqagpt.evaluation.tables:EvaluateParams",
     "report": "iqagpt.chat.reports:ReportParams",
     "explain": "iqagpt.explain.explanation:ExplainParams",
+    "page": "iqagpt.page.pictures:PageParams",
 }

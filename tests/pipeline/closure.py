@@ -20,6 +20,8 @@ from ruamel.yaml import YAML
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("iqagpt", "stages")
 CODE = tuple(f"{package}/" for package in PACKAGES)
+#: Files that a package carries beside its modules and reads when it runs.
+CARRIED = (".css", ".js")
 
 
 @dataclass(frozen=True)
@@ -146,15 +148,20 @@ def _module_files(module: str, root: Path) -> Iterator[str]:
 
 
 def _package_files(path: str, root: Path) -> Iterator[str]:
-    """Yield the ``__init__.py`` of each package above a file: importing the file runs them."""
+    """Yield the ``__init__.py`` of each package above a file, which importing it runs, and what the package carries."""
     for parent in Path(path).parents:
         init = (parent / "__init__.py").as_posix()
         if parent != Path() and (root / init).is_file():
             yield init
+            yield from (
+                file.relative_to(root).as_posix() for file in (root / parent).iterdir() if file.suffix in CARRIED
+            )
 
 
 @cache
 def _parse(path: Path) -> ast.Module:
+    if path.suffix in CARRIED:
+        return ast.Module([], [])
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 

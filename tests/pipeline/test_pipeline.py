@@ -214,7 +214,8 @@ def test_only_families_import_by_name(name: str) -> None:
 @pytest.mark.parametrize(("name", "item"), stage_items())
 def test_code_loads_the_declared_section_only(name: str, item: str | None) -> None:
     loaded, readers = set(), set()
-    for file in closure.stage_closure(name, item) - {"iqagpt/config.py"}:
+    code = {file for file in closure.stage_closure(name, item) if file.endswith(".py")}
+    for file in code - {"iqagpt/config.py"}:
         for node in ast.walk(ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("load_section"):
                 argument = node.args[1]
@@ -223,7 +224,8 @@ def test_code_loads_the_declared_section_only(name: str, item: str | None) -> No
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("read_params"):
                 readers.add(file)
     assert loaded == {template(section) for section in STAGES[name].get("params", [])}
-    assert not readers, "read_params sees sections that the stage does not declare"
+    whole_file = "params.yaml" in STAGES[name]["deps"]  # the stage page, which shows all parameters
+    assert whole_file or not readers, "read_params sees sections that the stage does not declare"
 
 
 # What a stage writes
