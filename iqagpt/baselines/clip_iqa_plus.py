@@ -4,9 +4,9 @@ Both towers are frozen. Images keep their size.
 
 Notes
 -----
-Not stated in the paper; the recipe is the captioner's. "No lesion" continues lesion conspicuity as 5, as for ViT-R. The score
-above which an image is said to have none is the one that is right most often on the training images: probabilities of a frozen model
-stay near the middle, so half way between 4 and 5 would never be reached.
+Not stated in the paper; the recipe is the captioner's. "No lesion" continues lesion conspicuity as 5, as for ViT-R, and is said above
+the score that is right most often on the training images: probabilities of a frozen model stay near the middle, and half way
+between 4 and 5 would never be reached.
 """
 
 from dataclasses import dataclass
@@ -115,11 +115,12 @@ def load_scorer(artifact: Artifact) -> Scorer:
     clip.to(pick_device())
     stored = read_json(artifact.path / f"{FILE}.json")
     directions = {key: torch.tensor(stored[key], device=clip.logit_scale.device) for key in KEYS}
-    return clip_scorer(
-        clip,
-        tuple(artifact.info["window_hu"]),
-        lambda seen: _scores(clip, directions, artifact.info["absent_above"], seen),
-    )
+    absent_above = artifact.info["absent_above"]
+
+    def to_scores(seen: torch.Tensor) -> pd.DataFrame:
+        return _scores(clip, directions, absent_above, seen)
+
+    return clip_scorer(clip, tuple(artifact.info["window_hu"]), to_scores)
 
 
 def _quality(images: ScoredImages, key: str, device: torch.device) -> torch.Tensor:
