@@ -4,12 +4,14 @@ Both towers are frozen. Images keep their size.
 
 Notes
 -----
-Not stated in the paper; the recipe is the captioner's. "No lesion" continues lesion conspicuity as 5, as for ViT-R, and a score
-above 4.5 is read back as "no lesion".
+Not stated in the paper; the recipe is the captioner's. "No lesion" continues lesion conspicuity as 5, as for ViT-R, and is said above
+the score that is right most often on the training images: probabilities of a frozen model stay near the middle, and half way
+between 4 and 5 would never be reached.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -23,6 +25,7 @@ from iqagpt.clip.stored import load_clip
 from iqagpt.clip.tokens import ClipTokens
 from iqagpt.config import check_least
 from iqagpt.criteria import KEYS
+from iqagpt.criteria import WORST as MOST
 from iqagpt.device import pick_device
 from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.scored_images import ScoredImages
@@ -80,7 +83,30 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
         curves.append(curve.assign(criterion=key))
     writer.table("curve", pd.concat(curves, ignore_index=True))
     writer.json(FILE, {key: texts.cpu().tolist() for key, texts in directions.items()})
-    return _scores(clip, directions, seen[0])
+    absent = train.table[LESION].isna().to_numpy()
+    absent_above = absence_cut(_continuous(clip, directions, learned[0])[LESION].to_numpy(), absent)
+    writer.info["absent_above"] = absent_above
+    return _scores(clip, directions, absent_above, seen[0])
+
+
+def absence_cut(scores: np.ndarray, absent: np.ndarray) -> float:
+    """Return the score above which "no lesion" is right most often; of equally good ones the highest.
+
+    Parameters
+    ----------
+    scores : ndarray, (N,)
+        Of lesion conspicuity, "no lesion" being 5.
+    absent : ndarray, (N,), bool
+        Where there is no lesion.
+    """
+    order = np.argsort(scores, kind="stable")
+    ranked, none = scores[order], absent[order]
+    # Cut k has the k lowest scores below it: right are lesions among them and absences among the others.
+    right = np.concatenate([[0], np.cumsum(~none)]) + none.sum() - np.concatenate([[0], np.cumsum(none)])
+    cuts = np.concatenate([[ranked[0] - 1], (ranked[1:] + ranked[:-1]) / 2, [WORST[LESION]]])
+    tied = np.concatenate([[False], ranked[1:] == ranked[:-1], [False]])
+    best = np.where(tied, -1, right)
+    return float(cuts[len(cuts) - 1 - best[::-1].argmax()])
 
 
 def load_scorer(artifact: Artifact) -> Scorer:
@@ -89,7 +115,12 @@ def load_scorer(artifact: Artifact) -> Scorer:
     clip.to(pick_device())
     stored = read_json(artifact.path / f"{FILE}.json")
     directions = {key: torch.tensor(stored[key], device=clip.logit_scale.device) for key in KEYS}
-    return clip_scorer(clip, tuple(artifact.info["window_hu"]), lambda seen: _scores(clip, directions, seen))
+    absent_above = artifact.info["absent_above"]
+
+    def to_scores(seen: torch.Tensor) -> pd.DataFrame:
+        return _scores(clip, directions, absent_above, seen)
+
+    return clip_scorer(clip, tuple(artifact.info["window_hu"]), to_scores)
 
 
 def _quality(images: ScoredImages, key: str, device: torch.device) -> torch.Tensor:
@@ -105,10 +136,14 @@ def _directions(clip: Clip, tokens: ClipTokens, pair: tuple[str, str], context: 
 
 
 @torch.no_grad()
-def _scores(clip: Clip, directions: dict[str, torch.Tensor], seen: torch.Tensor) -> pd.DataFrame:
+def _continuous(clip: Clip, directions: dict[str, torch.Tensor], seen: torch.Tensor) -> pd.DataFrame:
     scores = {}
     for key in KEYS:
         quality = probabilities(seen, directions[key], clip.logit_scale.exp())[:, 0].double().cpu().numpy()
         scores[key] = quality_to_score(quality, WORST[key])
-    table = pd.DataFrame(scores)
-    return table.assign(**{LESION: table[LESION].mask(table[LESION] > WORST[LESION] - 0.5)})
+    return pd.DataFrame(scores)
+
+
+def _scores(clip: Clip, directions: dict[str, torch.Tensor], absent_above: float, seen: torch.Tensor) -> pd.DataFrame:
+    table = _continuous(clip, directions, seen)
+    return table.assign(**{LESION: table[LESION].mask(table[LESION] > absent_above).clip(upper=MOST)})
