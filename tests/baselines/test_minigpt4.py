@@ -169,7 +169,7 @@ def test_the_loss_counts_answer_and_end_symbol_only():
         parts = [embed(torch.tensor(before)), model.projection(seen), embed(torch.tensor([*after, *answer]))]
         logits = model.language_model(inputs_embeds=torch.cat(parts)[None]).logits[0].log_softmax(-1)
         first = len(before) + len(seen) + len(after)
-        total -= sum(float(logits[first + i - 1, token]) for i, token in enumerate(answer))
+        total -= sum(float(logits[first + i - 1, token].detach()) for i, token in enumerate(answer))
         count += len(answer)
     assert model.loss(features, captions, instruction, 160).item() == pytest.approx(total / count, rel=1e-5)
 
