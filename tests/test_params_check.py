@@ -92,3 +92,19 @@ def test_a_file_that_is_no_mapping_or_absent_is_one_problem(tmp_path: Path) -> N
     (tmp_path / "list.yaml").write_text("- 1\n")
     assert len(find_problems(tmp_path / "list.yaml")) == 1
     assert "no such params file" in find_problems(tmp_path / "absent.yaml")[0]
+
+
+def test_gpt4v_is_checked_only_where_it_is_enabled(tmp_path: Path, params: Params) -> None:
+    set_key(params, "baseline.gpt4v.endpoint", "http://127.0.0.1:9/v1")
+    set_key(params, "baseline.gpt4v.model", "stub")
+    assert problems(tmp_path, params) == []
+    params["evaluate"]["baselines"].append("gpt4v")
+    (problem,) = problems(tmp_path, params)
+    assert "baseline.gpt4v.allow_images: false" in problem
+
+
+def test_a_name_on_a_hub_is_no_path(tmp_path: Path, params: Params) -> None:
+    set_key(params, "baseline.minigpt4.model", "hub:someone/blip2")
+    assert problems(tmp_path, params) == []
+    set_key(params, "baseline.minigpt4.model", "someone/blip2")
+    assert "baseline.minigpt4.model: no such file or folder 'someone/blip2'" in problems(tmp_path, params)[0]

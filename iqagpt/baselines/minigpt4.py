@@ -32,7 +32,7 @@ from iqagpt.minigpt.builtin import (
     train_language_model,
     wrap_tokenizer,
 )
-from iqagpt.minigpt.fitting import StageTwo, encode, fit_projection
+from iqagpt.minigpt.fitting import Learned, StageTwo, encode, fit_projection
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer, window_batches
 from iqagpt.training import build_seeded
@@ -105,13 +105,14 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     device, train, val = pick_device(), images.subset("train"), images.subset("val")
     if not len(train):
         raise ArtifactError("no image is in split 'train': give split.test_patients and split.val_patients fewer")
-    if given_file(params.model) is None:
-        model = _builtin(params, train, pretrained, device)
-    else:
-        model = _given(params, device)
+    builtin = given_file(params.model) is None
+    model = _builtin(params, train, pretrained, device) if builtin else _given(params, device)
     trained = list_trained(model)
-    curve = _first_stage(model, params, train, val, device)
-    curve.append(fit_projection(model, params, train=train, val=val, device=device).assign(stage=2))
+    learned, checked = (Learned(model.eyes, part, device) for part in (train, val))
+    curve = [
+        fit_projection(model, recipe, train=learned, val=checked, device=device).assign(stage=stage)
+        for stage, recipe in _stages(params)
+    ]
     writer.table("curve", pd.concat(curve, ignore_index=True))
     _save(model, params, images.image_size, pretrained, writer)
     writer.info["trained"] = trained
@@ -174,14 +175,12 @@ def _given(params: Params, device: torch.device) -> Bridge:
     return model.to(device)
 
 
-def _first_stage(
-    model: Bridge, params: Params, train: ScoredImages, val: ScoredImages, device: torch.device
-) -> list[pd.DataFrame]:
+def _stages(params: Params) -> list[tuple[int, StageTwo]]:
     if given_file(params.model) is not None or not params.builtin.first_steps:
-        return []
+        return [(2, params)]
     lr = params.builtin.first_lr
-    recipe = replace(params, epochs=1, iterations=params.builtin.first_steps, lr=lr, min_lr=0.8 * lr, warmup_steps=0)
-    return [fit_projection(model, recipe, train=train, val=val, device=device).assign(stage=1)]
+    first = replace(params, epochs=1, iterations=params.builtin.first_steps, lr=lr, min_lr=0.8 * lr, warmup_steps=0)
+    return [(1, first), (2, params)]
 
 
 @torch.inference_mode()

@@ -37,8 +37,8 @@ class Bridge(nn.Module):
     def __init__(self, eyes: nn.Module, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
         self.eyes, self.language_model, self.tokenizer = eyes, language_model, tokenizer
-        self.eyes.requires_grad_(False)
-        self.language_model.requires_grad_(False)
+        self.eyes.requires_grad_(False).eval()
+        self.language_model.requires_grad_(False).eval()
         self.projection = nn.Linear(eyes.width, language_model.get_input_embeddings().embedding_dim)
 
     def train(self, mode: bool = True) -> "Bridge":

@@ -79,10 +79,17 @@ def learning_rate(recipe: StageTwo, step: int) -> float:
     return recipe.min_lr + (recipe.lr - recipe.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-class Features:
-    """Features of images, (len, N, seen), float16, in a temporary file that goes with this object."""
+class Learned:
+    """What is learned of images: their features, (len, N, seen), float16, in a temporary file, and their captions.
 
-    def __init__(self, eyes: nn.Module, images: ScoredImages, device: torch.device, name: str) -> None:
+    Attributes
+    ----------
+    captions : list of str
+    values : ndarray, (len, N, seen), float16
+    """
+
+    def __init__(self, eyes: nn.Module, images: ScoredImages, device: torch.device) -> None:
+        self.captions = list(images.table["caption"])
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         self.values = np.zeros((0, 1, eyes.width), np.float16)
         draws = (
@@ -91,7 +98,7 @@ class Features:
             else []
         )
         begin = 0
-        for batch in tqdm(load_images(images, draws, device), name, len(draws), unit="batch", disable=None):
+        for batch in tqdm(load_images(images, draws, device), "features", len(draws), unit="batch", disable=None):
             found = encode(eyes, batch).half().cpu().numpy()
             if not begin:
                 shape = (len(images), *found.shape[1:])
@@ -102,7 +109,7 @@ class Features:
     def __len__(self) -> int:
         return len(self.values)
 
-    def batch(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
+    def features(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """Return the features of some images, (B, N, seen), float32."""
         return torch.from_numpy(np.asarray(self.values[indices], np.float32)).to(device)
 
@@ -115,7 +122,7 @@ def encode(eyes: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def fit_projection(
-    model: Bridge, recipe: StageTwo, *, train: ScoredImages, val: ScoredImages, device: torch.device
+    model: Bridge, recipe: StageTwo, *, train: Learned, val: Learned, device: torch.device
 ) -> pd.DataFrame:
     """Fit the projection in place; the last step's is kept, as in MiniGPT-4.
 
@@ -124,8 +131,8 @@ def fit_projection(
     model : Bridge
         On the device.
     recipe : StageTwo
-    train, val : ScoredImages
-        With captions; `val` may be empty.
+    train, val : Learned
+        `val` may be empty.
     device : torch.device
 
     Returns
@@ -133,8 +140,6 @@ def fit_projection(
     DataFrame
         One row per epoch: ``epoch, lr, train_loss`` and, with `val`, ``val_loss``; a token's cross-entropy.
     """
-    seen, seen_val = (Features(model.eyes, images, device, "features") for images in (train, val))
-    captions, captions_val = list(train.table["caption"]), list(val.table["caption"])
     optimizer = _optimizer(model, recipe)
     batches = _batches(len(train), recipe)
     rows = []
@@ -148,7 +153,7 @@ def fit_projection(
                 group["lr"] = learning_rate(recipe, epoch * recipe.iterations + iteration)
             with mixed_precision(device):
                 loss = model.loss(
-                    seen.batch(indices, device), [captions[i] for i in indices], instruction, recipe.max_text
+                    train.features(indices, device), [train.captions[i] for i in indices], instruction, recipe.max_text
                 )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -157,7 +162,7 @@ def fit_projection(
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row["train_loss"] = float(torch.stack(losses).mean())
         if len(val):
-            row["val_loss"] = _loss(model, recipe, seen_val, captions_val, device)
+            row["val_loss"] = _loss(model, recipe, val, device)
         rows.append(row)
         progress.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key.endswith("loss")})
         losses = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
@@ -187,12 +192,12 @@ def _batches(count: int, recipe: StageTwo) -> Iterator[tuple[np.ndarray, str]]:
 
 
 @torch.inference_mode()
-def _loss(model: Bridge, recipe: StageTwo, seen: Features, captions: list[str], device: torch.device) -> float:
+def _loss(model: Bridge, recipe: StageTwo, images: Learned, device: torch.device) -> float:
     model.eval()
     total = 0.0
-    for indices in in_batches(len(captions), recipe.batch_size):
+    for indices in in_batches(len(images), recipe.batch_size):
         with mixed_precision(device):
-            batch = seen.batch(indices, device)
-            loss = model.loss(batch, [captions[i] for i in indices], prompt.INSTRUCTIONS[0], recipe.max_text)
+            captions = [images.captions[i] for i in indices]
+            loss = model.loss(images.features(indices, device), captions, prompt.INSTRUCTIONS[0], recipe.max_text)
         total += loss.item() * len(indices)
-    return total / len(captions)
+    return total / len(images)
