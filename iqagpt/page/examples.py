@@ -43,7 +43,7 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
     for index, row in images.iterrows():
         line = [name_cell(row["slice_id"]), element("td", variant_name(row["variant"]))]
         for key in KEYS:
-            line.append(_score_cell(stated.at[index, key], row[f"reader_{key}"], row["image_id"], key))
+            line.append(_score_cell(stated.loc[index, key], row[f"reader_{key}"], row["image_id"], key))
             line.append(_reader_cell(row[f"reader_{key}"], row["image_id"], key))
         lines.append(line)
     head = ["Slice", "Image quality"]
@@ -55,9 +55,13 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
 def _how_shown(run: Run, images: pd.DataFrame, params: PageParams) -> str:
     lower, upper = params.range_hu
     text = (
-        'Scores run from 1 (best) to 4 (worst); "none": no lesion; bold: not the reader\'s score. Slices are chosen by their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and '
-        f"hold {hu(lower)} to {hu(upper)} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
+        'Scores run from 1 (best) to 4 (worst); "none": no lesion; bold: not the reader\'s score. Slices are chosen by '
+        "their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and hold "
+        f"{hu(lower)} to {hu(upper)} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
     )
+    size = max(run.variants.array(images["variant"].iloc[0]).shape[1:])
+    if size > params.size_px:
+        text += f"Those larger than {params.size_px} px are averaged down, which hides noise. "
     clipped = [variant_name(variant) for variant in images["variant"].unique() if _is_clipped(run, images, variant)]
     if clipped:
         window = " to ".join(map(hu, run.window_hu))
@@ -135,7 +139,7 @@ def _cards(run: Run, rows: pd.DataFrame, place: int, params: PageParams) -> Iter
         picture = draw(run.variants.array(row["variant"])[row["row"]], box, params)
         name = variant_name(row["variant"])
         words = ", ".join(
-            f"{SHORT[key].lower()} {_SHOWN.get(stated.at[index, key], stated.at[index, key])}" for key in KEYS
+            f"{SHORT[key].lower()} {_SHOWN.get(stated.loc[index, key], stated.loc[index, key])}" for key in KEYS
         )
         image = element(
             "img", src=picture.uri, width=picture.width, height=picture.height, decoding="async",
@@ -202,13 +206,14 @@ def _texts(run: Run, row: pd.Series) -> Iterator[Html]:
     yield element("p", row["caption"] or "none")
     if run.has_probabilities:
         yield element("h5", "Probability of every score")
-        head = ["", "1", "2", "3", "4", "no lesion"]
+        head = ["", "1", "2", "3", "4", _SHOWN[NONE]]
         lines = []
         for criterion in CRITERIA:
             cells = [_probability(row, column) for column in probability_columns(criterion.key)]
             lines.append(element("tr", name_cell(SHORT[criterion.key]), cells))
         top = element("thead", element("tr", [element("th", text, scope="col") for text in head]))
-        yield element("table", element("caption", "Probabilities", class_="hidden"), top, element("tbody", lines))
+        caption = element("caption", "Probabilities", class_="hidden")
+        yield element("table", caption, top, element("tbody", lines), class_="probabilities")
     yield element("h5", "Report")
     if isinstance(row["report"], str):
         yield element("p", row["report"], class_="report")

@@ -87,7 +87,7 @@ def audits(run: Run) -> Iterator[Html]:
                 ]
                 for row in guesses.itertuples()
             ),
-            note=f"Chance is {chance:.3f}. Far above the reader's own: the method may know the kind of image rather than its quality.",
+            note=f"Chance is {chance:.3f}. Far above the reader's own: the method may know the kind of image, not its quality.",
         )
     levels = run.results.table("levels") if (run.results.path / "levels.csv").is_file() else pd.DataFrame()
     if len(levels):

@@ -61,14 +61,14 @@ def reading_help(run: Run) -> Html:
     """Say what the cells of the tables hold, and plainly where patients are too few."""
     patients = int(run.metrics["evaluate"]["n_patients"])
     cells = (
-        "Each cell: this run [95 % interval, resampling patients], and the paper's printed figure; of means also what the paper's own "
-        f"rows average to, where that differs. {ABSENT}: not measured here. {UNDEFINED}: a correlation with a constant. Click a column "
-        "to sort by it."
+        "Each cell: this run [95 % interval, resampling patients], and the paper's printed figure; of means also what "
+        f"the paper's own rows average to, where that differs. {ABSENT}: not measured here. {UNDEFINED}: a correlation "
+        "with a constant. Click a column to sort by it."
     )
     few = (
-        f"Only {patients} test patient{'s' if patients > 1 else ''}: images of one patient are alike, so intervals and tests can only "
-        f"resample patients. With fewer than {FEW} an interval is far too narrow, with one there is none. No difference between "
-        "methods can be shown here."
+        f"Only {patients} test patient{'s' if patients > 1 else ''}: images of one patient are alike, so intervals and "
+        f"tests can only resample patients. With fewer than {FEW} an interval is far too narrow, with one there is none. "
+        "No difference between methods can be shown here."
     )
     return element("div", element("p", cells), element("p", few, class_="warning") if patients < FEW else None)
 
