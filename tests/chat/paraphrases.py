@@ -1,7 +1,8 @@
 """True reports in other words, for measuring how much true wording the verifier refuses.
 
-Two halves that share no sentence: `DEVELOPED` was looked at while the verifier's lexicon was made, `HELD_OUT` was written
-before the lexicon and only measured. By hand: a few sentences for each of the 17 scores of the four criteria, and whole
+Three parts that share no sentence. `DEVELOPED` was looked at while the verifier's lexicon was made. `HELD_OUT` was written
+before the lexicon; of it 71.6 % of the grammar's reports and 7 of 10 by hand passed when first measured, then the reasons were looked
+at. `UNSEEN` was written before those reasons were known; it measures, and the lexicon is not to be fitted to it. By hand: a few sentences for each of the 17 scores of the four criteria, and whole
 reports in the style of dictated ones. By a grammar: one report for every score tuple from these sentences, with openings,
 connectives and closings of the same half. Vocabulary of published reader studies (noise "less than average", "grainy") and of
 dictated reports ("study is degraded by", "limits evaluation of").
@@ -381,6 +382,141 @@ HELD_OUT = Half(
             (3, 2, 2, 3),
             "Noise exceeds the usual level and diagnostic information is limited. Small structures remain acceptably visible. "
             "The lesion is well seen but ill-defined. Diagnostic confidence is limited, for instance to a calcified lesion.",
+        ),
+    ),
+)
+
+_UNSEEN_SENTENCES: Sentences = {
+    "noise": {
+        1: (
+            "The slice shows lower noise than usual, with excellent structural fidelity",
+            "Image noise is minimal and structural fidelity is very well preserved",
+            "Noise and structural fidelity are superior to the usual standard",
+        ),
+        2: (
+            "Image noise and structural fidelity are average, which is sufficient for diagnostic interpretation",
+            "There is a typical amount of image noise, not limiting diagnostic interpretation",
+            "Noise is of average degree and acceptable",
+        ),
+        3: (
+            "Image noise is greater than usual and the diagnostic information is limited",
+            "Structural fidelity is suboptimal, so that only limited diagnostic information is available",
+            "Suboptimal image noise limits the diagnostic value of this slice",
+        ),
+        4: (
+            "Image noise and structural fidelity are not acceptable for interpretation",
+            "Excessive image noise prevents a diagnostic interpretation",
+            "The noise is unacceptable, making the image nondiagnostic",
+        ),
+    },
+    "small_structures": {
+        1: (
+            "Small blood vessels and small lymph nodes are seen with excellent clarity",
+            "The visibility of fine anatomical structures is outstanding",
+            "Small structures are exceptionally well visualized",
+        ),
+        2: (
+            "Small structures are shown with acceptable clarity",
+            "The small vessels and adrenal glands are adequately delineated",
+            "Visibility of small structures is adequate",
+        ),
+        3: (
+            "Small structures are suboptimally visualized",
+            "The visibility of small vessels, adrenal glands and lymph nodes is reduced",
+            "Small structures such as lymph nodes are only partly discernible",
+        ),
+        4: (
+            "Small structures cannot be recognized",
+            "Visibility of small blood vessels and lymph nodes is inadequate",
+            "Unacceptable visualization of small anatomical structures",
+        ),
+    },
+    "lesion_conspicuity": {
+        1: (
+            "The lesion is clearly seen, and its borders are sharp",
+            "There is a well-seen lesion with clear margins",
+            "The lesion is very well visualized with well-defined margins",
+        ),
+        2: (
+            "The lesion can be seen well; however, its borders are poorly visualized",
+            "A well-defined view of the lesion is not possible at its margins, although the lesion is well seen",
+            "The lesion is clearly visible, but its margins are blurry",
+        ),
+        3: (
+            "The lesion is poorly visible and has indistinct margins",
+            "Poor visualization of the lesion and of its margins",
+            "The lesion is only faintly seen, and the margins are hazy",
+        ),
+        4: (
+            "The lesion appears blurred, and its margins are severely degraded",
+            "Blurring of the lesion with loss of margins",
+            "The margins of the lesion are lost and the lesion appears blurred",
+        ),
+        None: (
+            "Lesion conspicuity has not been rated for this slice",
+            "Subjective visual lesion conspicuity: N/A",
+            "Lesion conspicuity is not applicable, and no conclusion about the presence of a lesion is drawn",
+        ),
+    },
+    "diagnostic_confidence": {
+        1: (
+            "Diagnostic confidence is full",
+            "The interpretation can be made with complete confidence",
+            "The diagnostic confidence is excellent",
+        ),
+        2: (
+            "The slice can be read with probable confidence",
+            "Diagnostic confidence is reasonable, although not complete",
+            "Diagnostic confidence is rated as probable",
+        ),
+        3: (
+            "The slice allows confident diagnosis only of limited clinical entities such as a kidney stone or a large lesion",
+            "Diagnostic confidence is limited to clinical entities like a calcified lesion",
+            "Confidence is limited, for example to a large lesion",
+        ),
+        4: (
+            "The diagnostic confidence is very low",
+            "Poor confidence in the diagnostic interpretation",
+            "Diagnostic confidence is unacceptable",
+        ),
+    },
+}
+
+UNSEEN = Half(
+    sentences=_UNSEEN_SENTENCES,
+    openings=("", "The quality of one axial CT slice was evaluated. ", "FINDINGS: ", "Quality assessment of a CT slice. "),
+    connectives=("", "Consequently, ", "Accordingly, ", "Finally, "),
+    closings=("", " For research use only.", " This assessment concerns the slice alone."),
+    reports=(
+        (
+            (3, 2, None, 2),
+            "Image noise is mildly increased with suboptimal structural fidelity. Small structures are acceptably seen. Lesion "
+            "conspicuity was not assessed. The slice can probably be interpreted with confidence.",
+        ),
+        (
+            (1, 1, 2, 1),
+            "Excellent image quality. Noise is better than usual. Small structures are sharply and excellently depicted. The "
+            "lesion is well seen with ill-defined margins. Full diagnostic confidence.",
+        ),
+        (
+            (4, 4, 4, 4),
+            "The image is nondiagnostic due to severe noise. Small structures are not discernible. The lesion is severely blurred "
+            "and its margins are lost. Diagnostic confidence is very poor.",
+        ),
+        (
+            (2, 3, 3, 3),
+            "Noise is average. The visualization of small vessels is suboptimal. The lesion is poorly visualized with poorly "
+            "defined borders. Confidence is limited to large or calcified lesions.",
+        ),
+        (
+            (2, 2, None, 1),
+            "Usual image noise. Adequate visibility of small vessels and nodes. Lesion conspicuity is N/A. There is complete "
+            "confidence in the diagnosis.",
+        ),
+        (
+            (3, 4, 4, 4),
+            "Noise is above average and the diagnostic information is limited. Small structures are obscured. Blurred lesion; "
+            "margins are not recognizable. There is little confidence in interpretation.",
         ),
     ),
 )
