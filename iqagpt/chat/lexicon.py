@@ -85,10 +85,11 @@ _GRADES = {
         suitable passable decent to+an+acceptable+degree|extent|level|standard fully+acceptable|adequate
         an+acceptable+degree|extent|level|standard""",
     "average": """average usual typical typically standard ordinary routine customary as+expected expected normal conventional
-        comparable+to+usual|average within+the+usual|normal|expected+range|limits usual|normal|typical+range medium""",
+        comparable comparable+to+usual|average within+the+usual|normal|expected+range|limits usual|normal|typical+range medium""",
     "moderate": "moderate|moderately reasonable|reasonably fairly+good fairly intermediate",
     "suboptimal": """suboptimal|suboptimally limited restricted confined mediocre marginal less+than|then+optimal|ideal
         of+limited partial|partially partly incomplete|incompletely below+par substandard less+well diminished
+        sufficient|acceptable|adequate|suitable+for+limited sufficient|acceptable|adequate|suitable+only+for+limited
         not+optimal|ideal|optimally""",
     "degraded": """degraded impaired compromised hampered hindered deteriorated impeded affected restrict|restricts
         difficult hard""",
@@ -120,7 +121,7 @@ _GRADES = {
         higher|greater+than+the+usual|average|normal+level""",
     "high": "high considerable|considerably substantial pronounced marked markedly+increased|elevated strong heavy",
     "below": """below+average|usual|normal below+the+usual|average|normal+level|range lower|less|smaller+than+usual|average|normal|expected|typical
-        reduced decreased less+noise+than+usual|average|normal lower|less+than+the+usual|average|normal+level|one|amount""",
+        reduced decreased lower|less+than+the+usual|average|normal+level|one|amount""",
     "low": "low remarkably|exceptionally|pleasingly+low",
     "minimal": """minimal|minimally very|exceptionally|extremely|remarkably|unusually+low|little hardly|barely|scarcely+any negligible
         little very+limited slight|slightest""",
@@ -162,6 +163,7 @@ _CUES = {
 _CUED_GRADES = {
     ("noise", "noisy"): "noisy grainy somewhat+noisy rather+noisy",
     ("noise", "above"): "noisier+than+usual|average|normal|expected grainier+than+usual|average|normal",
+    ("noise", "below"): "less|lower+noise+than+usual|average|normal|expected less|lower+image+noise+than+usual|average|normal|expected",
     ("noise", "severe"): "too|extremely|excessively|severely|very+noisy|grainy",
     ("confidence", "confident"): "confident|confidently with+confidence reliable|reliably",
     ("confidence", "minimal"): "little+confidence little+diagnostic+confidence",
@@ -198,7 +200,7 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
     presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
     sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    whose made run runs desired+level achieved attained observed"""
+    detail details whose made run runs desired+level achieved attained observed"""
 
 Phrase = tuple[str, ...]
 

@@ -26,6 +26,7 @@ _LICENCES = frozenset({"such as", "for", "to", "like", "as", "including", "examp
                        "sufficient only for", "adequate only for", "acceptable only for", "only sufficient for"})  # fmt: skip
 #: The grade that stands before a list of criteria.
 _LISTING = "limited by"
+_PAIRED = ("usable", "confident")
 _MAY_BE_ABSENT = ("conspicuity", "lesion", "margins")
 _FILLERS = frozenset({"a", "an", "the", "and", "or", ",", "(", "gross", "obvious"})
 
@@ -77,7 +78,7 @@ def normalise(text: str) -> str:
     text = text.translate(str.maketrans({"‘": "'", "’": "'", "–": ",", "—": ",", "‐": "-", "‑": "-", "“": '"', "”": '"'}))
     text = re.sub(r"\b(sub|non)-(?=optimal|standard|diagnostic)", r"\1", text)
     text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text).replace("non diagnostic", "nondiagnostic").replace("sub optimal", "suboptimal")
-    text = re.sub(r"([a-z]{3,})is(e[ds]?|ing|ation|able|ably)\b", _american, text)
+    text = re.sub(r"(visual|recogn|character|summar|optim|minim)is(?=e|ing|ation|able|ably)", r"\1iz", text)
     text = re.sub(r"\be\.g\.,?", "for example", text)
     return text.replace("favour", "favor").replace("'s ", " ").replace('"', "").replace(" per cent", " %")
 
@@ -112,15 +113,6 @@ def read_sentence(sentence: str) -> Reading:
     if any("n" in item.allowed for item in evidence) and any(t.facet in ("lesion", "margins") for t in tokens):
         problems.append("a lesion is mentioned though its conspicuity is not applicable")
     return Reading(tuple(evidence), frozenset(named), tuple(problems))
-
-
-def _american(match: re.Match[str]) -> str:
-    word = match.group(0)
-    return word if word in _NOT_AMERICAN else f"{match.group(1)}iz{match.group(2)}"
-
-
-_NOT_AMERICAN = frozenset({"noise", "noised", "otherwise", "precise", "raised", "comprise", "compromise", "compromised",
-                           "compromises", "compromising", "likewise", "rise", "wise", "advise", "arise"})  # fmt: skip
 
 
 def _tokens(sentence: str) -> list[_Token]:
@@ -170,22 +162,27 @@ def _unplaced_numbers(tokens: list[_Token]) -> list[str]:
 def _attach_negations(tokens: list[_Token]) -> list[str]:
     problems = []
     waiting: _Token | None = None
-    unusable = False
+    before: _Token | None = None  # "a confident diagnosis cannot be made" denies what stands before
+    both = False  # "cannot be read with confidence" denies both
     for token in [*tokens, _Token("", "break")]:
-        # "cannot be read with confidence" denies both.
-        unusable = unusable and token.kind != "break"
-        if unusable and token.concept == "confident":
-            token.negated = True
-            continue
         if token.kind == "negation":
             if waiting is not None:
                 problems.append(f"'{waiting.words} ... {token.words}' cannot be read")
             waiting = token
+        elif token.concept in _PAIRED and both:
+            token.negated = True
         elif waiting is not None and token.concept and not token.concept.startswith("score"):
-            token.negated, waiting, unusable = True, None, token.concept == "usable"
+            token.negated, waiting, both = True, None, token.concept in _PAIRED
         elif waiting is not None and token.kind in ("break", "cue"):
-            problems.append(f"'{waiting.words}' denies something that cannot be read")
+            if before is None or token.kind == "cue":
+                problems.append(f"'{waiting.words}' denies something that cannot be read")
+            else:
+                before.negated = True
             waiting = None
+        if token.kind == "break":
+            before, both = None, False
+        elif token.concept:
+            before = token if token.concept in _PAIRED and not token.negated else None
     return problems
 
 
@@ -196,7 +193,7 @@ def _attach_grades(tokens: list[_Token]) -> None:
     premodified = False
     for place, token in enumerate(tokens):
         if token.kind == "cue":
-            if graded or not current:
+            if graded or not current or current == ["overall"]:
                 current, graded = [token.facet], bool(token.concept)
             elif token.facet not in current:
                 current = [*current, token.facet]
