@@ -49,7 +49,7 @@ MEANING: dict[str, dict[str, str]] = {
     "poor": {"title noise fidelity small conspicuity overall": "34", "lesion": "3", "margins": "23", "confidence": "4"},
     "failed": {"title noise fidelity small conspicuity lesion margins confidence overall": "4"},
     "lost": {"title fidelity small margins confidence": "4"},
-    "blurred": {"lesion conspicuity": "4", "margins": "4", "small fidelity overall": "34"},
+    "blurred": {"lesion conspicuity": "4", "margins": "234!1", "small fidelity overall": "34"},
     "indistinct": {"lesion margins": "23", "conspicuity": "3", "small": "34/3"},
     "faint": {"lesion conspicuity": "3", "margins": "23", "small": "34"},
     "seen": {"small margins": "123!4", "lesion": "1234!", "title noise fidelity conspicuity confidence overall": "1234!"},
@@ -75,7 +75,9 @@ _GRADES = {
     "top": """excellent|excellently outstanding|outstandingly superb|superbly exceptional|exceptionally optimal|optimally
         exquisite|exquisitely ideal|perfect|perfectly flawless very+good very+well very+clear|clearly high+quality
         remarkably+good unsurpassed pristine extremely+well exceedingly+well""",
-    "better": """better+than+usual|average|normal|typical|expected|customary|standard superior superior+to+average|usual""",
+    "better": """better+than+usual|average|normal|typical|expected|customary|standard superior
+        superior+to+average|usual superior|better+to|than+the+usual|average|normal|typical+standard|level|one
+        superior|better+to|than+the+average|norm|standard more+than+acceptable|adequate|satisfactory""",
     "good": """good well clear|clearly readily easily crisp|crisply distinct|distinctly sharp|sharply favorable conspicuous
         without+difficulty fully+preserved faithful|faithfully nicely prominent|prominently highly+conspicuous
         stands|standing+out well+preserved unequivocally unambiguously""",
@@ -200,7 +202,20 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
     presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
     sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    detail details whose made run runs desired+level achieved attained observed"""
+    detail details available drawn draw view views viewed account way ways case cases part parts aspect aspects area areas
+    field main mainly particular particularly especially notably generally general usually mostly largely primarily essentially
+    otherwise already same similar similarly both either or+other another every any some several various number set use
+    used using based basis according accordingly according+to about across along among around between within+the+image over
+    upon via per during after before when where while+still it+is there+is there+are show seem seems seemed suggest+that
+    indicate indicates indicating reflect reflects reflecting mean means meaning imply implies allow+for cause causes causing
+    caused lead leads led leave leaves leaving left take takes taken come comes go find finds look looks need needs
+    answer address addressed reached reach drawn+from derive derived identify+and determine establish established form
+    formed perform performed performs performing work task tasks question questions point points purpose aim intended
+    expressed word words term concern concerned observed impression+of feature element elements component components
+    object objects body structure+of tissue+detail content contents condition conditions circumstance circumstances
+    characteristic characteristics property properties parameter parameters measure rank ranked category categories class
+    qualitatively qualitative visually perception perceived observer observers user users who they them we our you your
+    can+be could+be may+be+read be+seen being+read by+the+reader whose made run runs desired+level achieved attained observed"""
 
 Phrase = tuple[str, ...]
 

@@ -68,7 +68,7 @@ def _changed(key: str, sentence: str, scores: Scores) -> Iterator[tuple[str, str
         yield "denied lesion", "No lesion is present"
     for match in _GRADED.finditer(sentence):
         for word in _ELSE:
-            if match.group() == "poorly visualized" and word in ("poor", "sub-optimal"):
+            if match.group() == "poorly visualized" and word in ("poor", "sub-optimal", "blurred"):
                 continue  # also true of such margins
             if _contradicts(key, score, match.group(), word):
                 yield "another grade", sentence[: match.start()] + word + sentence[match.end() :]

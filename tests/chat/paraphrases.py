@@ -521,6 +521,93 @@ UNSEEN = Half(
     ),
 )
 
+_FINAL_SENTENCES: Sentences = {
+    "noise": {
+        1: (
+            "Noise is less than usual and structures are excellently preserved",
+            "Image noise is low, structural fidelity is excellent and the slice is acceptable for interpretation",
+        ),
+        2: (
+            "Noise is average for a CT slice and acceptable for diagnostic purposes",
+            "Image noise and structural fidelity are typical and adequate for interpretation",
+        ),
+        3: (
+            "Image noise is above average, so that the slice gives limited diagnostic information",
+            "Noise and structural fidelity are suboptimal, which limits diagnostic interpretation",
+        ),
+        4: (
+            "Image noise is severe and the slice is not diagnostic",
+            "The slice is nondiagnostic owing to unacceptable noise and loss of structural fidelity",
+        ),
+    },
+    "small_structures": {
+        1: (
+            "Small structures are excellently seen",
+            "Small vessels and lymph nodes show excellent delineation",
+        ),
+        2: (
+            "Small vessels, adrenal glands and lymph nodes are acceptably seen",
+            "The depiction of small structures is acceptable",
+        ),
+        3: (
+            "Small vessels and lymph nodes are suboptimally depicted",
+            "There is limited visibility of small structures",
+        ),
+        4: (
+            "Small vessels and lymph nodes are not visualized",
+            "The visualization of small structures is not acceptable",
+        ),
+    },
+    "lesion_conspicuity": {
+        1: (
+            "There is a well seen lesion, the margins of which are well defined",
+            "Excellent conspicuity of the lesion with sharp margins",
+        ),
+        2: (
+            "A well seen lesion with ill-defined margins",
+            "The lesion is readily identified although its borders are indistinct",
+        ),
+        3: (
+            "The lesion is faintly visible with poorly defined margins",
+            "Poorly seen lesion with unclear margins",
+        ),
+        4: (
+            "The lesion is blurred and its borders are severely lost",
+            "The lesion is so blurred that its margins are no longer visible",
+        ),
+        None: (
+            "Lesion conspicuity: not applicable",
+            "Lesion conspicuity was not graded on this image",
+        ),
+    },
+    "diagnostic_confidence": {
+        1: (
+            "The slice can be interpreted with full diagnostic confidence",
+            "The reader's confidence is complete",
+        ),
+        2: (
+            "Diagnostic confidence is probable",
+            "The reader is fairly confident, though not completely",
+        ),
+        3: (
+            "The reader can be confident only about limited clinical entities such as kidney stones",
+            "Diagnostic confidence is restricted to a large lesion, a calcified lesion or a kidney stone",
+        ),
+        4: (
+            "There is poor confidence in any diagnosis",
+            "Diagnostic confidence is inadequate",
+        ),
+    },
+}
+
+FINAL = Half(
+    sentences=_FINAL_SENTENCES,
+    openings=("", "Image quality report for one CT slice. ", "IMAGE QUALITY\n", "The following report concerns image quality. "),
+    connectives=("", "Therefore, ", "As a consequence, ", "Taken together, "),
+    closings=("", " Research use only.", " No statement is made on clinical findings."),
+    reports=(),
+)
+
 
 def written_by_hand(half: Half) -> list[tuple[Scores, str]]:
     """Return the whole reports of one half with their scores."""
