@@ -87,7 +87,8 @@ _GRADES = {
         stands|standing+out well+preserved unequivocally unambiguously""",
     "sharp": """well|sharply|clearly|crisply|distinctly+defined|demarcated|outlined|circumscribed|contoured|marginated
         well+visualized+margins""",
-    "fair": """acceptable|acceptably adequate|adequately satisfactory|satisfactorily sufficient|sufficiently fair tolerable|tolerably
+    "fair": """acceptable|acceptably adequate|adequately satisfactory|satisfactorily sufficient|sufficiently fair
+        tolerable|tolerably
         suitable passable decent to+an+acceptable+degree|extent|level|standard fully+acceptable|adequate
         an+acceptable+degree|extent|level|standard""",
     "average": """average usual typical typically standard ordinary routine customary as+expected expected normal conventional
@@ -108,7 +109,8 @@ _GRADES = {
     "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured unrecognizable|unrecognizably invisible
         imperceptible obliterated effaced indiscernible undetectable unidentifiable disappear|disappears vanished""",
     "blurred": """blurred blurry blurring blur smeared severe|severely|marked|markedly|heavy|heavily+blurred|blurring|smeared""",
-    "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply imprecise|imprecisely
+    "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply
+        imprecise|imprecisely
         ill|poorly+demarcated|outlined|marginated|delineated poorly+defined|circumscribed|visualized+margins""",
     "faint": """faint|faintly subtle inconspicuous barely|hardly|scarcely|just+seen|visible|discernible|perceptible|recognizable
         difficult|hard+to+see|discern|identify|recognize|make|detect|appreciate difficult|hard+to+make+out
@@ -122,19 +124,24 @@ _GRADES = {
     "limiting": """limiting limits|limit limited+by interfere|interferes|interfering hinder|hinders|hindering hamper|hampers
         impair|impairs|impairment degrade|degrades restricting limitation+by overwhelm|overwhelms reduce|reduces|reducing
         compromise|compromises""",
-    "above": """above+average|usual|normal above+the+usual|average|normal+level|range higher|greater|more+than+usual|average|normal|expected
+    "above": """above+average|usual|normal above+the+usual|average|normal+level|range
+        higher|greater|more+than+usual|average|normal|expected
         increased elevated exceed|exceeds|exceeding+the+usual|average|normal+level|range|noise raised
         higher|greater+than+the+usual|average|normal+level""",
     "high": "high considerable|considerably substantial pronounced marked markedly+increased|elevated strong heavy",
-    "below": """below+average|usual|normal below+the+usual|average|normal+level|range lower|less|smaller+than+usual|average|normal|expected|typical
+    "below": """below+average|usual|normal below+the+usual|average|normal+level|range
+        lower|less|smaller+than+usual|average|normal|expected|typical
         reduced decreased lower|less+than+the+usual|average|normal+level|one|amount""",
     "low": "low remarkably|exceptionally|pleasingly+low",
-    "minimal": """minimal|minimally very|exceptionally|extremely|remarkably|unusually+low|little hardly|barely|scarcely+any negligible
+    "minimal": """minimal|minimally very|exceptionally|extremely|remarkably|unusually+low|little
+        hardly|barely|scarcely+any negligible
         little very+limited slight|slightest""",
     "severe": """severe|severely extreme|extremely excessive|excessively prohibitive|prohibitively overwhelming massive
         too+high|much|severe|strong|great|excessive too+noisy intolerable|intolerably""",
-    "complete": """complete|completely full|fully total|totally entire|entirely absolute|absolutely highest unrestricted unreserved|unreservedly
-        without+reservation|restriction|reservations|restrictions|qualification unqualified utmost certain maximal maximum definite""",
+    "complete": """complete|completely full|fully total|totally entire|entirely absolute|absolutely highest
+        unrestricted unreserved|unreservedly
+        without+reservation|restriction|reservations|restrictions|qualification unqualified utmost certain maximal
+        maximum definite""",
     "probable": "probable probably likely presumably",
     "entity": """kidney+stone|stones calcified+lesion|lesions large|larger+lesion|lesions large+or+calcified+lesion|lesions
         large+and+calcified+lesion|lesions""",
@@ -145,21 +152,24 @@ _GRADES = {
     "unknown": "could|can+not+be+determined cannot+be+determined undetermined not+determined was+not+determined",
 }
 _CUES = {
-    "title": "image|noise+and+structural+fidelity image+noise+and+structural+fidelity noise+and+fidelity structural+fidelity+and+noise",
+    "title": "image|noise+and+structural+fidelity image+noise+and+structural+fidelity noise+and+fidelity
+        structural+fidelity+and+noise",
     "noise": """noise image+noise noise+level|levels level|levels|amount|degree+of+noise level|levels|amount|degree+of+image+noise
         graininess grain mottle noise+texture quantum+noise|mottle""",
     "fidelity": """structural+fidelity fidelity structure structures anatomical|anatomic+structure|structures structural+detail
         structural+preservation preservation+of+structure|structures image+structure|structures""",
     "small": """small|fine|tiny|smallest|finest|smaller|finer|minute+structure|structures|detail|details|anatomy|vessel|vessels
         small|fine|tiny|smallest|smaller|minute+anatomical|anatomic+structure|structures|detail|details
-        small+blood+vessel|vessels small+lymph+node|nodes small+node|nodes adrenal+gland|glands lymph+node|nodes nodes vessels adrenals
+        small+blood+vessel|vessels small+lymph+node|nodes small+node|nodes adrenal+gland|glands lymph+node|nodes nodes
+        vessels adrenals
         fine|small+structural+detail|details small+parts anatomical|anatomic+detail|details visibility+of+small+structures""",
     "conspicuity": """lesion+conspicuity subjective+visual+lesion+conspicuity visual+lesion+conspicuity conspicuity
         subjective+lesion+conspicuity conspicuity+of+the|a+lesion conspicuity+of+lesion|lesions lesion+visibility""",
     "lesion": "lesion lesions",
     "margins": """margin|margins border|borders edge|edges outline|outlines contour|contours boundary|boundaries demarcation
         lesion+margin|margins|border|borders margin|margins|border|borders|edge|edges|contour|contours|outline+of+the+lesion""",
-    "confidence": """confidence diagnostic+confidence certainty diagnostic+certainty diagnostic+reliability limited+clinical+entity|entities
+    "confidence": """confidence diagnostic+confidence certainty diagnostic+certainty diagnostic+reliability
+        limited+clinical+entity|entities
         clinical+entity|entities clinical+question|questions entities confidence+level level+of+confidence
         level+of+diagnostic+confidence degree+of+confidence""",
     "overall": """image+quality overall+image+quality overall+quality quality+of+the+image|slice overall+impression
@@ -177,7 +187,8 @@ _CUED_GRADES = {
     ("confidence", "confident"): "confident|confidently with+confidence reliable|reliably",
     ("confidence", "minimal"): "little+confidence little+diagnostic+confidence",
 }
-_NEGATIONS = """not no without never neither nor cannot can+not can|could+no+longer no+longer rather+than less+than lack|lacks|lacking
+_NEGATIONS = """not no without never neither nor cannot can+not can|could+no+longer no+longer rather+than less+than
+        lack|lacks|lacking
     lack+of fail|fails+to far+from absence+of none"""
 #: Between two clauses: a criterion named afterwards takes over.
 _BREAKS = """, ; : ( ) but and or while whereas although though however yet which that with despite so because as+a+result
@@ -191,7 +202,8 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     here there throughout still being other remaining respectively further consequently altogether moreover similarly likewise
     image images imaging slice slices scan ct axial study examination exam picture section
     assessment assess assessed automated automatic automatically evaluation appraisal review reviewed under submitted examined
-    criterion criteria scale score scored scores grade graded rating rated rate given four+criteria one+axial single one+ct one+slice
+    criterion criteria scale score scored scores grade graded rating rated rate given four+criteria one+axial single
+        one+ct one+slice
     four+point report describes describe described summary in+summary conclusion in+conclusion technique findings impression
     visibility visualization depiction delineation representation reproduction clarity presentation display appearance definition
     recognition identification preservation preserved reproduced evaluate interpretation interpret interpreted interpretations

@@ -289,7 +289,8 @@ DEVELOPED = Half(
         ),
         (
             (1, 2, 1, 1),
-            "Image noise is less than usual. Small vessels, adrenal glands and lymph nodes are acceptably visualized. The lesion is "
+            "Image noise is less than usual. Small vessels, adrenal glands and lymph nodes are acceptably visualized. "
+            "The lesion is "
             "clearly seen with sharp margins. Interpretation is possible with full confidence.",
         ),
         (
@@ -299,7 +300,8 @@ DEVELOPED = Half(
         ),
         (
             (2, 1, None, 1),
-            "Noise is average and acceptable for diagnosis. There is excellent visualization of small structures. Lesion conspicuity "
+            "Noise is average and acceptable for diagnosis. There is excellent visualization of small structures. "
+            "Lesion conspicuity "
             "was not rated, which does not exclude a lesion. Diagnostic confidence is complete.",
         ),
         (
@@ -370,7 +372,8 @@ HELD_OUT = Half(
         ),
         (
             (3, 4, 4, 4),
-            "Suboptimal noise level, sufficient for limited diagnostic information only. Small structures are invisible. The lesion "
+            "Suboptimal noise level, sufficient for limited diagnostic information only. Small structures are "
+            "invisible. The lesion "
             "is blurred, and its margins have severely deteriorated. Low confidence.",
         ),
         (
