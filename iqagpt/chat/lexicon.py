@@ -221,8 +221,9 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
     presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
     sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    following follows follow gives give giving gave consequence consequences no+statement|comment|conclusion+is|was+made|drawn|given
-    clinical+findings mention mentioned note including+the detail details available drawn draw view views viewed account way ways case cases part parts aspect aspects area areas
+    following follows follow gives give giving gave consequence consequences 
+    no+statement|comment|conclusion+is|was+made|drawn|given clinical+findings mention
+    mentioned note including+the detail details available drawn draw view views viewed account way ways case cases part parts aspect aspects area areas
     field main mainly particular particularly especially notably generally general usually mostly largely primarily essentially
     otherwise already same similar similarly both either or+other another every any some several various number set use
     used using based basis according accordingly according+to about across along among around between within+the+image over
