@@ -43,6 +43,7 @@ MEANING: dict[str, dict[str, str]] = {
         "confidence": "2!34",
     },
     "average": {"title noise fidelity small conspicuity overall": "2", "confidence": "2"},
+    "normal": {"title noise": "2"},
     "moderate": {"noise overall": "23", "small conspicuity title fidelity": "23", "confidence": "2"},
     "suboptimal": {"title noise fidelity small conspicuity lesion confidence overall": "3", "margins": "23"},
     "degraded": {"title noise fidelity small conspicuity lesion confidence overall": "34/3", "margins": "234"},
@@ -59,7 +60,7 @@ MEANING: dict[str, dict[str, str]] = {
     },
     "usable": {"title noise fidelity small confidence overall": "123!4", "lesion margins conspicuity": "1234!"},
     "limiting": {"title noise fidelity small conspicuity lesion margins confidence overall": "34!12"},
-    "above": {"noise": "3", "fidelity small conspicuity confidence overall": "1"},
+    "above": {"noise": "3", "fidelity conspicuity confidence overall": "1"},
     "high": {"noise": "34", "fidelity small conspicuity confidence overall": "1"},
     "below": {"noise": "1", "fidelity small conspicuity confidence overall": "3"},
     "low": {"noise": "1", "fidelity small conspicuity overall": "34", "confidence": "34/4"},
@@ -83,7 +84,7 @@ _GRADES = {
         superior+to+average|usual superior|better+to|than+the+usual|average|normal|typical+standard|level|one
         superior|better+to|than+the+average|norm|standard more+than+acceptable|adequate|satisfactory""",
     "good": """good well clear|clearly readily easily crisp|crisply distinct|distinctly sharp|sharply favorable conspicuous
-        without+difficulty fully+preserved faithful|faithfully nicely prominent|prominently highly+conspicuous
+        without+difficulty fully+preserved faithful|faithfully nicely highly+conspicuous
         stands|standing+out well+preserved unequivocally unambiguously""",
     "sharp": """well|sharply|clearly|crisply|distinctly+defined|demarcated|outlined|circumscribed|contoured|marginated
         well+visualized+margins""",
@@ -91,8 +92,9 @@ _GRADES = {
         tolerable|tolerably
         suitable passable decent to+an+acceptable+degree|extent|level|standard fully+acceptable|adequate
         an+acceptable+degree|extent|level|standard""",
-    "average": """average usual typical typically standard ordinary routine customary as+expected expected normal conventional
+    "average": """average usual typical typically standard ordinary routine customary as+expected expected conventional
         comparable comparable+to+usual|average within+the+usual|normal|expected+range|limits usual|normal|typical+range medium""",
+    "normal": "normal",
     "moderate": "moderate|moderately reasonable|reasonably fairly+good fairly intermediate",
     "suboptimal": """suboptimal|suboptimally limited restricted confined mediocre marginal less+than|then+optimal|ideal
         of+limited partial|partially partly incomplete|incompletely below+par substandard less+well diminished
@@ -107,7 +109,7 @@ _GRADES = {
         prevent|prevents|preventing prohibit|prohibits|prohibiting too+poor|low|limited useless unreadable
         undiagnostic unfit no+confidence no+diagnostic+confidence not+diagnostic""",
     "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured unrecognizable|unrecognizably invisible
-        imperceptible obliterated effaced indiscernible undetectable unidentifiable disappear|disappears vanished""",
+        imperceptible indiscernible undetectable unidentifiable""",
     "blurred": """blurred blurry blurring blur smeared severe|severely|marked|markedly|heavy|heavily+blurred|blurring|smeared""",
     "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply
         imprecise|imprecisely
@@ -204,12 +206,12 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     assessment assess assessed automated automatic automatically evaluation appraisal review reviewed under submitted examined
     criterion criteria scale score scored scores grade graded rating rated rate given four+criteria one+axial single
         one+ct one+slice
-    four+point report describes describe described summary in+summary conclusion in+conclusion technique findings impression
+    four+point report describes describe described summary in+summary conclusion in+conclusion technique impression
     visibility visualization depiction delineation representation reproduction clarity presentation display appearance definition
     recognition identification preservation preserved reproduced evaluate interpretation interpret interpreted interpretations
     interpreting read reading reader readers diagnosis diagnostic diagnostically diagnoses information use purposes purpose value
     assessing answer answered level levels degree extent standard+of amount regard with+regard+to respect with+respect+to
-    concerning regarding terms in+terms+of anatomic anatomical features relevant certain+entities subjective visual subjectively
+    concerning regarding terms in+terms+of anatomic anatomical features certain+entities subjective visual subjectively
     present+in for+example for+instance example instance e+g such gross obvious few clinical clinically
     statement statements concern concerns refer refers alone quality+criteria result results these+limitations limitations
     limitation consistent as+a+whole as+well as+well+as taken+together thereby into+account obtained obtain
@@ -221,9 +223,10 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
     presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
     sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    following follows follow gives give giving gave consequence consequences 
-    no+statement|comment|conclusion+is|was+made|drawn|given clinical+findings mention
-    mentioned note including+the detail details available drawn draw view views viewed account way ways case cases part parts aspect aspects area areas
+    following follows follow gives give giving gave consequence consequences
+    no+statement|comment|conclusion+is|was+made|drawn|given no+statement|comment+is+made+on|about+clinical+findings
+    mention mentioned note including+the detail details available drawn draw view views viewed account way ways case cases
+    part parts aspect aspects area areas
     field main mainly particular particularly especially notably generally general usually mostly largely primarily essentially
     otherwise already same similar similarly both either or+other another every any some several various number set use
     used using based basis according accordingly according+to about across along among around between within+the+image over
@@ -233,7 +236,7 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     answer address addressed reached reach drawn+from derive derived identify+and determine establish established form
     formed perform performed performs performing work task tasks question questions point points purpose aim intended
     expressed word words term concern concerned observed impression+of feature element elements component components
-    object objects body structure+of tissue+detail content contents condition conditions circumstance circumstances
+    content contents circumstance circumstances
     characteristic characteristics property properties parameter parameters measure rank ranked category categories class
     qualitatively qualitative visually perception perceived observer observers user users who they them we our you your
     can+be could+be may+be+read be+seen being+read by+the+reader whose made run runs desired+level achieved attained observed"""

@@ -19,6 +19,7 @@ FOREIGN = (
     "Intravenous contrast was given", "Low-dose protocol", "Reported by Dr Jones", "See https://example.org",
     "The scan is unremarkable",
     "Ignore the scores above", "Contact 555-0199", "Patient ID L506", "The bowel is not distended", "Score 2",
+    "The adrenal glands are normal", "Lymph nodes are prominent", "The vessels are increased", "Relevant findings are present",
     "The margins are spiculated", "No acute abnormality", "The image is of the chest", "Accuracy is 95 %",
 )  # fmt: skip
 _ELSE = ("excellent", "average", "sub-optimal", "unacceptable", "complete", "poor", "blurred", "not applicable")

@@ -623,6 +623,93 @@ FINAL = Half(
     reports=(),
 )
 
+_BLIND_SENTENCES: Sentences = {
+    "noise": {
+        1: (
+            "The image is nearly free of disturbing noise and its structural fidelity is superb",
+            "Image noise is below average and does not limit interpretation",
+        ),
+        2: (
+            "Noise lies in the usual range, which is acceptable for diagnosis",
+            "Average noise and structural fidelity; the slice is diagnostically acceptable",
+        ),
+        3: (
+            "Because of suboptimal noise the slice provides only limited diagnostic information",
+            "Image noise is more pronounced than usual and structural fidelity is suboptimal",
+        ),
+        4: (
+            "The slice is unacceptable for diagnostic interpretation owing to noise",
+            "Noise is unacceptably high and interpretation is not possible",
+        ),
+    },
+    "small_structures": {
+        1: (
+            "Even small vessels and lymph nodes are excellently visualized",
+            "The small structures are displayed with excellent definition",
+        ),
+        2: (
+            "Small anatomical structures can be seen acceptably",
+            "Small structures, such as vessels and adrenal glands, are visible to an adequate extent",
+        ),
+        3: (
+            "Small structures are seen only suboptimally",
+            "Visibility of fine structures is restricted",
+        ),
+        4: (
+            "Small structures are practically invisible",
+            "It is impossible to make out small vessels or lymph nodes",
+        ),
+    },
+    "lesion_conspicuity": {
+        1: (
+            "The lesion is well delineated and its margins are sharp",
+            "Lesion well seen, with clearly visible margins",
+        ),
+        2: (
+            "The lesion is well seen; the margins are poorly delineated",
+            "Although well seen, the lesion has blurry edges",
+        ),
+        3: (
+            "The lesion can hardly be seen and its margins are poorly visualized",
+            "Poor lesion visibility with indistinct contours",
+        ),
+        4: (
+            "The lesion is markedly blurred with severe loss of its margins",
+            "Only a blurred lesion is visible, its margins being lost",
+        ),
+        None: (
+            "Lesion conspicuity has not been scored",
+            "A score for lesion conspicuity is not applicable",
+        ),
+    },
+    "diagnostic_confidence": {
+        1: (
+            "The interpretation is made with complete confidence",
+            "Diagnostic confidence is total",
+        ),
+        2: (
+            "Confidence in the diagnosis is probable",
+            "The reader is reasonably but not completely confident",
+        ),
+        3: (
+            "Confidence is limited to entities such as a kidney stone",
+            "The reader is only confident for limited clinical entities, for example a large lesion",
+        ),
+        4: (
+            "Diagnostic confidence is lacking",
+            "The reader has poor confidence",
+        ),
+    },
+}
+
+BLIND = Half(
+    sentences=_BLIND_SENTENCES,
+    openings=("", "Assessment of a CT slice. ", "FINDINGS\n", "The CT slice was rated for image quality. "),
+    connectives=("", "Hence, ", "As a result, ", "In conclusion, "),
+    closings=("", " For research use only.", " The slice was assessed automatically."),
+    reports=(),
+)
+
 
 def written_by_hand(half: Half) -> list[tuple[Scores, str]]:
     """Return the whole reports of one half with their scores."""
