@@ -106,9 +106,10 @@ _GRADES = {
     "failed": """unacceptable|unacceptably nondiagnostic inadequate|inadequately unsuitable unusable uninterpretable
         insufficient|insufficiently very|extremely|exceedingly+poor|poorly|low|bad severely|markedly|heavily+limited|degraded
         severely+reduced|compromised|impaired|restricted|deteriorated|affected preclude|precludes|precluding
-        prevent|prevents|preventing prohibit|prohibits|prohibiting too+poor|low|limited useless unreadable
-        undiagnostic unfit no+confidence no+diagnostic+confidence not+diagnostic""",
-    "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured unrecognizable|unrecognizably invisible
+        prevent|prevents|preventing prohibit|prohibits|prohibiting too+poor|low|limited impossible
+        is|are|was|were+lacking useless unreadable undiagnostic unfit no+confidence no+diagnostic+confidence not+diagnostic""",
+    "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured
+        practically|virtually|almost|nearly+invisible|unrecognizable|lost|indiscernible unrecognizable|unrecognizably invisible
         imperceptible indiscernible undetectable unidentifiable""",
     "blurred": """blurred blurry blurring blur smeared severe|severely|marked|markedly|heavy|heavily+blurred|blurring|smeared""",
     "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply
@@ -128,7 +129,8 @@ _GRADES = {
         compromise|compromises""",
     "above": """above+average|usual|normal above+the+usual|average|normal+level|range
         higher|greater|more+than+usual|average|normal|expected
-        increased elevated exceed|exceeds|exceeding+the+usual|average|normal+level|range|noise raised
+        increased elevated more+pronounced|marked|evident|visible+than+usual|average|normal|expected
+        exceed|exceeds|exceeding+the+usual|average|normal+level|range|noise raised
         higher|greater+than+the+usual|average|normal+level""",
     "high": "high considerable|considerably substantial pronounced marked markedly+increased|elevated strong heavy",
     "below": """below+average|usual|normal below+the+usual|average|normal+level|range
@@ -185,6 +187,9 @@ _CUED_GRADES = {
         "noise",
         "below",
     ): "less|lower+noise+than+usual|average|normal|expected less|lower+image+noise+than+usual|average|normal|expected",
+    ("noise", "minimal"): """nearly|almost|virtually|practically|largely+free+of|from+noise free+of|from+noise
+        nearly|almost|virtually|practically|largely+free+of|from+disturbing|visible|relevant+noise
+        nearly|almost|virtually|practically+no+noise nearly|almost|virtually|practically+noise+free""",
     ("noise", "severe"): "too|extremely|excessively|severely|very+noisy|grainy",
     ("confidence", "confident"): "confident|confidently with+confidence reliable|reliably",
     ("confidence", "minimal"): "little+confidence little+diagnostic+confidence",
@@ -223,7 +228,7 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
     presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
     sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    following follows follow gives give giving gave consequence consequences
+    lies lie lying make+out following follows follow gives give giving gave consequence consequences
     no+statement|comment|conclusion+is|was+made|drawn|given no+statement|comment+is+made+on|about+clinical+findings
     mention mentioned note including+the detail details available drawn draw view views viewed account way ways case cases
     part parts aspect aspects area areas
