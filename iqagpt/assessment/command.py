@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,9 +129,10 @@ def _assess(
 
     # The table itself shows how far it is; a bar would cut through it.
     hidden = True if quiet or (output is None and sys.stdout.isatty()) else None
-    with tqdm(total=found.slices, desc="assess", unit="slice", disable=hidden, file=sys.stderr) as bar:
+    bar = tqdm(total=found.slices, desc="assess", unit="slice", disable=hidden, file=sys.stderr)
+    with closing(writer), bar:
         totals = assess_found(found, assessor, writer, window_hu=window, progress=bar.update, on_series=tell)
-    writer.finish()
+        writer.finish()
     return totals
 
 
