@@ -75,6 +75,8 @@ def measure_memory(root: Path, model: Path, lengths: tuple[int, ...]) -> None:
 
 def measure_speed(root: Path, model: Path, slices: int) -> None:
     """In one process, so that neither side pays for imports."""
+    import torch
+
     from iqagpt.assessment.assessor import BATCH_SIZE, load_assessor
     from iqagpt.assessment.inputs import found_inputs
     from iqagpt.assessment.journal import Journal
@@ -84,8 +86,6 @@ def measure_speed(root: Path, model: Path, slices: int) -> None:
     from iqagpt.captioner.decoding import score_captions
     from iqagpt.captioner.template import CaptionTree
     from iqagpt.device import pick_device
-
-    import torch
 
     folder = make_series(root / "speed", slices)
     assessor = load_assessor(model)
