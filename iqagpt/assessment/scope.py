@@ -98,8 +98,7 @@ def image_warnings(image_hu: np.ndarray, image_size: int | None, window_hu: tupl
     if ((inside > _SOFT_HU[0]) & (inside < _SOFT_HU[1])).sum() < _LEAST_SOFT * filled:
         found.append("little soft tissue: not an abdomen, not CT, or not in HU")
     # A picture cut off at the window's upper end cannot tell bone.
-    bone = (inside > _BONE_HU).sum() / filled
-    if bone > _MOST_BONE:
+    elif (bone := (inside > _BONE_HU).sum() / filled) > _MOST_BONE:
         found.append(f"much bone ({bone:.0%} of the body): a head or limb?")
     lung = int(((image_hu > _LUNG_HU[0]) & (image_hu < _LUNG_HU[1])).sum())
     lung /= lung + filled
@@ -125,7 +124,7 @@ def header_warnings(header: CTHeader, seen: Seen) -> list[str]:
     found = []
     part = header.body_part
     if part and part not in seen.body_parts:
-        found.append(f"{'head' if part in _HEAD else 'body part'} ({part}), not an abdomen")
+        found.append(f"{'head' if part in _HEAD else 'body part'}, by its header {part}, not an abdomen")
     # Two values: the kernel and the strength of an iterative method.
     kernel = header.kernel.split("/")[0].strip()
     if _HEAD_KERNEL.fullmatch(kernel):

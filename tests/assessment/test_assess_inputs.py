@@ -95,7 +95,7 @@ def test_named_files_that_are_absent_or_of_no_known_kind(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     found = look(tmp_path / "a.txt", tmp_path / "absent.dcm")
     assert "not an image of a known kind" in found.problems[0].reason
-    assert "no such image file" in found.problems[1].reason
+    assert "No such file" in found.problems[1].reason
 
 
 def test_names_are_safe_to_print():

@@ -55,8 +55,8 @@ def test_what_is_no_ct_of_a_body(values, message):
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ({"BodyPartExamined": "HEAD"}, "head (HEAD)"),
-        ({"BodyPartExamined": "Chest"}, "body part (CHEST)"),
+        ({"BodyPartExamined": "HEAD"}, "head, by its header HEAD"),
+        ({"BodyPartExamined": "Chest"}, "body part, by its header CHEST"),
         ({"kernel": "B70f"}, "lung or bone kernel B70f"),
         ({"kernel": ["Br59f", "3"]}, "lung or bone kernel Br59f"),
         ({"kernel": "LUNG"}, "lung or bone kernel LUNG"),
