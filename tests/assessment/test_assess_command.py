@@ -4,6 +4,11 @@ import csv
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +181,22 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(run, scan, suffix, torn
     assert output.read_bytes() == whole.read_bytes() and not journal_path(output).exists()
     if suffix == "csv":
         assert series_path(output).read_bytes() == series_path(whole).read_bytes()
+
+
+def test_sigkill(run, scan, captioner_folder, tmp_path):
+    write_scan(scan, 120)
+    words = ["assess", str(scan), "-o", "out.jsonl", "--model", str(captioner_folder), "-q"]
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); import iqagpt.cli; iqagpt.cli.app()"
+    process = subprocess.Popen([sys.executable, "-c", code, *words])
+    partial = journal_path(tmp_path / "out.jsonl")
+    while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 8):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and not (tmp_path / "out.jsonl").exists()
+    result = run(scan, "-o", "out.jsonl", "--resume")
+    assert result.exit_code == 0 and "taken over" in result.stderr
+    assert run(scan, "-o", "whole.jsonl").exit_code == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_interrupted(run, scan, monkeypatch):
