@@ -20,7 +20,7 @@ from iqagpt.chat.verifier import find_contradictions
 from iqagpt.errors import InputError
 
 if TYPE_CHECKING:
-    from iqagpt.assessment import SliceAssessment
+    from iqagpt.assessment.assessor import SliceAssessment
     from iqagpt.chat.reports import Report
 
 Source = Literal["template", "space", "model", "fallback"]

@@ -12,7 +12,7 @@ from iqagpt.chat.templates import DIRECTION, DISCLAIMER
 from iqagpt.criteria import CRITERIA, KEYS, SCORES, Criterion, describe
 
 if TYPE_CHECKING:
-    from iqagpt.assessment import SliceAssessment
+    from iqagpt.assessment.assessor import SliceAssessment
 
 RATE_REQUEST = "Please rate the quality of this image."
 REPORT_REQUEST = "Please write a quality assessment report for this image."
@@ -174,7 +174,12 @@ def _caption(question: Question, result: "SliceAssessment") -> str:
 def _warnings(question: Question, result: "SliceAssessment") -> str:
     if not result.warnings:
         return "There are no warnings: nothing about this image is known to be outside what the model has seen."
-    return "\n".join(["Outside what the model has seen:", *(f"- {warning}" for warning in result.warnings)])
+    return "\n".join(
+        [
+            "Warnings; outside what the model has seen its scores mean less:",
+            *(f"- {warning}" for warning in result.warnings),
+        ]
+    )
 
 
 def _diagnosis(question: Question, result: "SliceAssessment") -> str:

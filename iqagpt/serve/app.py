@@ -21,12 +21,11 @@ from starlette.concurrency import run_in_threadpool
 from iqagpt.chat.dialogue import Client, Dialogue, Reply, ReportWriter, as_previous, pieces
 from iqagpt.criteria import CRITERIA, KEYS, scores_to_caption
 from iqagpt.errors import InputError
-from iqagpt.images import CTImage
 from iqagpt.serve import schemas
 from iqagpt.serve.export import PAGE_POLICY, map_png, printable_page
 from iqagpt.serve.guard import HEADERS, Guard
-from iqagpt.serve.images import Examiner, HeldImage, ImageGoneError, ImageStore, Model
-from iqagpt.serve.uploads import Budget, UploadError, display_name, read_bounded, read_upload, stated_size, upload
+from iqagpt.serve.images import Examiner, HeldImage, ImageGoneError, ImageStore, Model, file_warnings
+from iqagpt.serve.uploads import Budget, ReadImage, UploadError, read_bounded, read_upload, stated_size, upload
 
 PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"app.css": "text/css", "app.js": "text/javascript"}
@@ -159,10 +158,11 @@ def _add_assess(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
     budget = Budget(2 * limits.upload_bytes)
     readers = asyncio.Semaphore(2)
 
-    def held_result(name: str, image: CTImage, index: int | None) -> schemas.Result:
-        held = store.add(name, image)
+    def held_result(read: ReadImage, index: int | None) -> schemas.Result:
+        model = parts.model
+        held = store.add(read.name, read.image, file_warnings(read.image, read.headers, model.seen, model.window_hu))
         try:
-            return _result(examiner, held, len(image.slices_hu) // 2 if index is None else index)
+            return _result(examiner, held, len(read.image.slices_hu) // 2 if index is None else index)
         except InputError:
             store.remove(held.identity)
             raise
@@ -177,8 +177,8 @@ def _add_assess(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
         ):
             window_hu, index = _window(fields), _whole(fields, "slice")
             async with readers:
-                image = await run_in_threadpool(read_upload, name, file, window_hu, limits.pixels)
-        return await run_in_threadpool(held_result, display_name(name), image, index)
+                read = await run_in_threadpool(read_upload, name, file, window_hu, limits.pixels)
+        return await run_in_threadpool(held_result, read, index)
 
     @app.get("/api/files")
     def files() -> list[schemas.FileInfo]:
@@ -191,8 +191,7 @@ def _add_assess(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
         if not 0 <= index < len(parts.offered):
             raise InputError(f"there is no file {index}; see /api/files")
         path = parts.offered[index]
-        image = read_bounded(path, parts.window_hu, limits.pixels, name=path.name)
-        return held_result(path.name, image, None)
+        return held_result(read_bounded(path, parts.window_hu, limits.pixels, name=path.name), None)
 
 
 def _add_images(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, store: ImageStore) -> None:

@@ -95,8 +95,7 @@ def _rows(found: Result) -> str:
 
 
 def _remarks(found: Result) -> str:
-    remarks = [*(f"Outside what the model has seen: {text}" for text in found.warnings), *found.notes]
-    return "".join(f'<p class="warn">{_safe(text)}</p>\n' for text in remarks)
+    return "".join(f'<p class="warn">Warning: {_safe(text)}</p>\n' for text in found.warnings)
 
 
 def _origin(report: Report) -> str:

@@ -8,17 +8,21 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from PIL import Image
 
+from iqagpt.assessment.scope import Seen, header_warnings, window_warnings
+from iqagpt.data.ct_header import CTHeader
+from iqagpt.data.matrix import overlap
 from iqagpt.errors import InputError
 from iqagpt.images import CTImage
 
 if TYPE_CHECKING:
-    from iqagpt.assessment import SliceAssessment
+    from iqagpt.assessment.assessor import SliceAssessment
 
 #: Images held, and for how long after they were last asked for.
 MAX_IMAGES = 256
@@ -37,6 +41,8 @@ class Model(Protocol):
     model_name: str
     weights_sha256: str
     window_hu: tuple[float, float]
+    image_size: int | None
+    seen: Seen
 
     def assess(
         self, images_hu: list[np.ndarray], *, pixel_spacing_mm: list[float | None] | None = None
@@ -61,6 +67,8 @@ class HeldImage:
     name : str
         The file's, for people.
     image : CTImage
+    warnings : tuple of tuple of str
+        For each slice, what its file says that is outside what the model has seen.
     results : dict
         Assessment by slice index, as far as asked for.
     """
@@ -68,6 +76,7 @@ class HeldImage:
     identity: str
     name: str
     image: CTImage
+    warnings: tuple[tuple[str, ...], ...]
     results: "dict[int, SliceAssessment]" = field(default_factory=dict)
     last_used: float = 0.0
 
@@ -102,9 +111,9 @@ class ImageStore:
         self._held: OrderedDict[str, HeldImage] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, name: str, image: CTImage) -> HeldImage:
-        """Hold an image."""
-        held = HeldImage(secrets.token_urlsafe(16), name, image, last_used=self._clock())
+    def add(self, name: str, image: CTImage, warnings: tuple[tuple[str, ...], ...]) -> HeldImage:
+        """Hold an image; see `HeldImage`."""
+        held = HeldImage(secrets.token_urlsafe(16), name, image, warnings, last_used=self._clock())
         with self._lock:
             self._held[held.identity] = held
             self._forget_old()
@@ -167,11 +176,12 @@ class Examiner:
         with self._lock:
             if index not in held.results:
                 spacing = [held.image.pixel_spacing_mm]
-                held.results[index] = self.model.assess([pixels_hu], pixel_spacing_mm=spacing)[0]
+                found = self.model.assess([pixels_hu], pixel_spacing_mm=spacing)[0]
+                held.results[index] = replace(found, warnings=(*held.warnings[index], *found.warnings))
             return held.results[index]
 
     def criterion_map(self, held: HeldImage, index: int, key: str) -> np.ndarray:
-        """Return where the model looked for a criterion, (h, w), not negative.
+        """Return where the model looked for a criterion, over the whole slice, not negative.
 
         Raises
         ------
@@ -187,7 +197,7 @@ class Examiner:
                 self._maps.popitem(last=False)
         if key not in maps:
             raise InputError(f"no map for '{key}'; expected {', '.join(maps)}")
-        return maps[key]
+        return over_slice(maps[key], held.slice_hu(index).shape, self.model.image_size)
 
     def word_map(self, held: HeldImage, index: int, word: int) -> np.ndarray:
         """Return where the model looked for a word of the caption, counted from 0.
@@ -202,4 +212,50 @@ class Examiner:
         if not 0 <= word < count:
             raise InputError(f"the caption has no word {word}; it has words 0 to {count - 1}")
         with self._lock:
-            return self.model.word_map(held.slice_hu(index), caption, word)
+            found = self.model.word_map(held.slice_hu(index), caption, word)
+        return over_slice(found, held.slice_hu(index).shape, self.model.image_size)
+
+
+def file_warnings(
+    image: CTImage, headers: Sequence[CTHeader], seen: Seen, model_hu: tuple[float, float]
+) -> tuple[tuple[str, ...], ...]:
+    """Return for each slice what its file says that is outside what the model has seen.
+
+    Parameters
+    ----------
+    image : CTImage
+    headers : sequence of CTHeader
+        One a slice, or none.
+    seen : Seen
+    model_hu : (lower, upper)
+        The model's window.
+    """
+    of_file = window_warnings(image.window_hu, model_hu, image.notes)
+    if not headers:
+        return ((*of_file,),) * len(image.slices_hu)
+    return tuple((*of_file, *header_warnings(header, seen)) for header in headers)
+
+
+def over_slice(values: np.ndarray, shape: tuple[int, int], side: int | None) -> np.ndarray:
+    """Lay a map of the square that the model saw over the slice that it was cut from.
+
+    Parameters
+    ----------
+    values : ndarray, (h, w)
+    shape : (rows, columns)
+        Of the slice; the model saw it padded or cropped about its centre (`iqagpt.data.matrix`).
+    side : int or None
+        Of the square, in pixels; None where the model takes any size.
+
+    Returns
+    -------
+    ndarray
+        `values` where the square is the slice, else (rows, columns), 0 where the model saw nothing.
+    """
+    if side is None or shape == (side, side):
+        return values
+    enlarged = np.asarray(Image.fromarray(values.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR))
+    placed = np.zeros(shape, np.float32)
+    there, here = zip(*(overlap(length, side) for length in shape), strict=True)
+    placed[there] = enlarged[here]
+    return placed

@@ -13,7 +13,7 @@ from iqagpt.criteria import CRITERIA
 from iqagpt.serve.images import HeldImage, Model
 
 if TYPE_CHECKING:
-    from iqagpt.assessment import SliceAssessment
+    from iqagpt.assessment.assessor import SliceAssessment
 
 Score = Annotated[int, Field(ge=1, le=4)]
 Window = tuple[float, float]
@@ -76,7 +76,6 @@ class Result(_Answer):
     columns: int
     pixel_spacing_mm: float | None
     window_hu: Window | None = Field(description="For pictures: HU outside were lost before they were written.")
-    notes: list[str] = Field(description="What the file does not say.")
     scores: dict[str, int | None] = Field(
         description="By criterion, 1 (best) to 4 (worst); null: not applicable; absent: the caption does not say."
     )
@@ -144,7 +143,6 @@ def result(held: HeldImage, index: int, found: "SliceAssessment", model: Model) 
         columns=columns,
         pixel_spacing_mm=held.image.pixel_spacing_mm,
         window_hu=held.image.window_hu,
-        notes=list(held.image.notes),
         scores=found.scores,
         descriptions={criterion.key: score_words(criterion, found) for criterion in CRITERIA},
         expected=found.expected,

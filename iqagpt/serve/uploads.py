@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ import numpy as np
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from iqagpt.data.ct_header import CTHeader
 from iqagpt.errors import InputError
 from iqagpt.images import SUFFIXES, CTImage, check_range, open_image
 
@@ -44,6 +46,24 @@ class UploadError(InputError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadImage:
+    """An image as it was read.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    image : CTImage
+    headers : tuple of CTHeader
+        One a slice of DICOM; empty for other kinds.
+    """
+
+    name: str
+    image: CTImage
+    headers: tuple[CTHeader, ...]
 
 
 class Budget:
@@ -143,7 +163,7 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
-def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None, max_pixels: int) -> CTImage:
+def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None, max_pixels: int) -> ReadImage:
     """Read uploaded bytes as an image.
 
     Parameters
@@ -170,7 +190,7 @@ def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None
         raise InputError(f"{display_name(name)}: cannot be unpacked ({error}); copy it again") from None
 
 
-def read_bounded(path: Path, window_hu: tuple[float, float] | None, max_pixels: int, *, name: str) -> CTImage:
+def read_bounded(path: Path, window_hu: tuple[float, float] | None, max_pixels: int, *, name: str) -> ReadImage:
     """Read an image file of bounded size.
 
     Parameters
@@ -199,7 +219,7 @@ def read_bounded(path: Path, window_hu: tuple[float, float] | None, max_pixels: 
             stack = np.stack(slices)
             if not image.headers and image.window_hu is None:
                 check_range(path, stack)
-            return CTImage(stack, image.pixel_spacing_mm, image.window_hu, image.notes)
+            return ReadImage(name, CTImage(stack, image.pixel_spacing_mm, image.window_hu, image.notes), image.headers)
     except InputError as error:
         raise InputError(str(error).replace(str(path), name)) from None
 

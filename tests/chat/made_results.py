@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from iqagpt.assessment import SliceAssessment
+from iqagpt.assessment.assessor import SliceAssessment
 from iqagpt.chat.reports import Report
 from iqagpt.chat.templates import template_report
 from iqagpt.criteria import CRITERIA, SCORES, scores_to_caption

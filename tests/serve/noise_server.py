@@ -5,6 +5,7 @@ import io
 import numpy as np
 from made_results import make_result
 
+from iqagpt.assessment.scope import Seen
 from iqagpt.criteria import KEYS
 
 SIZE = 64
@@ -17,6 +18,8 @@ class NoiseModel:
     model_name = "noise"
     weights_sha256 = "0" * 64
     window_hu = (-160.0, 240.0)
+    image_size = None
+    seen = Seen()
 
     def __init__(self) -> None:
         self.calls = 0

@@ -134,8 +134,7 @@ function showTabs() {
 
 function showResult() {
   const { result } = current;
-  const warnings = result.warnings.map((text) => element("p", "note warn", `Outside what the model has seen: ${text}`));
-  at("warnings").replaceChildren(...warnings, ...result.notes.map((text) => element("p", "note", text)));
+  at("warnings").replaceChildren(...result.warnings.map((text) => element("p", "note", `Warning: ${text}`)));
   at("scores").replaceChildren(...info.criteria.map(scoreRow));
   showCaption(result.caption);
   showFacts(result);
