@@ -5,14 +5,19 @@ Nothing is guessed: a file that does not say what its values mean in HU is refus
 cannot say (pixel spacing, HU beyond a window) is left empty and written into its notes.
 """
 
-from collections.abc import Iterable, Iterator
+import gzip
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from iqagpt.ct import STORED_RANGE_HU, from_window
-from iqagpt.data.ct_header import MAX_SIDE_PX, MIN_AXIAL_COSINE
+from iqagpt.data.ct_header import MAX_SIDE_PX, MIN_AXIAL_COSINE, CTHeader
 from iqagpt.data.dicom import is_dicom, read_ct, read_headers
 from iqagpt.errors import InputError
 
@@ -27,6 +32,7 @@ SUFFIXES = {
 MAX_SLICES = 4096
 #: A 16-bit picture that fills less of its range than this is probably not stretched over it.
 LEAST_FILLED = 1 / 8
+_PIECE_BYTES = 2**20
 _KINDS = "DICOM, NIfTI (.nii, .nii.gz), .npy in HU, PNG or TIFF with a window"
 
 
@@ -52,6 +58,30 @@ class CTImage:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenImage:
+    """One file whose slices are read one at a time; from `open_image`.
+
+    Attributes
+    ----------
+    count : int
+        Number of slices.
+    read : callable
+        Index of a slice, 0 to `count` - 1, to the slice, (H, W), int16, HU; laid out as in `CTImage`. Raises `InputError`.
+    pixel_spacing_mm, window_hu, notes
+        As in `CTImage`.
+    headers : tuple of CTHeader
+        One a slice of DICOM; empty for other kinds.
+    """
+
+    count: int
+    read: Callable[[int], np.ndarray]
+    pixel_spacing_mm: float | None
+    window_hu: tuple[float, float] | None
+    notes: tuple[str, ...] = ()
+    headers: tuple[CTHeader, ...] = ()
+
+
 def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -> CTImage:
     """Read an image file in HU.
 
@@ -69,6 +99,38 @@ def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -
     InputError
         If the file is missing, of no known kind, or does not say what its values are in HU.
     """
+    with open_image(path, window_hu) as image:
+        slices = [image.read(index) for index in range(image.count)]
+        shapes = {values.shape for values in slices}
+        if len(shapes) > 1:
+            raise InputError(f"{path}: its frames differ in size ({sorted(shapes)}); expected one size")
+        stack = np.stack(slices)
+    if not image.headers and image.window_hu is None:
+        check_range(Path(path), stack)
+    return CTImage(stack, image.pixel_spacing_mm, image.window_hu, image.notes)
+
+
+@contextmanager
+def open_image(path: str | Path, window_hu: tuple[float, float] | None = None) -> Iterator[OpenImage]:
+    """Open an image file to read its slices one by one, in memory for one slice.
+
+    A compressed NIfTI file is unpacked to a temporary file with the first slice that is read. Whether values look like HU at all is
+    the caller's to ask (`check_range`).
+
+    Parameters
+    ----------
+    path, window_hu
+        As for `read_image`.
+
+    Yields
+    ------
+    OpenImage
+
+    Raises
+    ------
+    InputError
+        As `read_image`.
+    """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"{file}: no such image file")
@@ -76,12 +138,31 @@ def read_image(path: str | Path, window_hu: tuple[float, float] | None = None) -
     if kind is None:
         raise InputError(f"{file}: not an image of a known kind; expected {_KINDS}")
     if kind == "DICOM":
-        return _read_dicom(file)
-    if kind == "NIfTI":
-        return _read_nifti(file)
-    if kind == "NumPy":
-        return _read_numpy(file)
-    return _read_picture(file, kind, window_hu)
+        headers = tuple(read_headers(file))
+        spacing_mm = headers[0].pixel_spacing_mm
+        yield OpenImage(len(headers), lambda k: read_ct(file, k).pixels_hu, spacing_mm, None, (), headers)
+    elif kind == "NIfTI":
+        with _open_nifti(file) as image:
+            yield image
+    elif kind == "NumPy":
+        with _open_numpy(file) as image:
+            yield image
+    else:
+        picture = _read_picture(file, kind, window_hu)
+        yield OpenImage(1, lambda _: picture.slices_hu[0], None, picture.window_hu, picture.notes)
+
+
+def check_range(file: Path, values_hu: np.ndarray) -> None:
+    """Refuse values that were normalised to [0, 1].
+
+    Raises
+    ------
+    InputError
+        If all lie there.
+    """
+    low, high = values_hu.min(), values_hu.max()
+    if low >= 0 and high <= 1:
+        raise InputError(f"{file}: values from {low:g} to {high:g} are not HU; expected HU: undo the normalisation")
 
 
 def image_kind(path: Path) -> str | None:
@@ -101,35 +182,59 @@ def find_images(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _read_dicom(file: Path) -> CTImage:
-    headers = read_headers(file)
-    slices = [read_ct(file, frame).pixels_hu for frame in range(len(headers))]
-    shapes = {image.shape for image in slices}
-    if len(shapes) > 1:
-        raise InputError(f"{file}: its frames differ in size ({sorted(shapes)}); expected one size")
-    return CTImage(np.stack(slices), headers[0].pixel_spacing_mm, None)
-
-
-def _read_nifti(file: Path) -> CTImage:
+@contextmanager
+def _open_nifti(file: Path) -> Iterator[OpenImage]:
     import nibabel
     from nibabel import orientations
 
     try:
-        image = nibabel.load(file)
+        # Without a memory map: mapped pages count as the process's own memory.
+        image = nibabel.load(file, mmap=False)
         shape = image.shape
-        _check_volume(file, shape[:3] if len(shape) == 4 and shape[3] == 1 else shape, image.get_data_dtype())
+        shape = shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
+        _check_volume(file, shape, image.get_data_dtype())
         spacing_mm = _nifti_spacing(file, image.affine)
-        slices = (np.asarray(image.dataobj[:, :, k]).reshape(shape[:2]) for k in range(shape[2]))
-        values_hu = _stored_hu(file, slices)
+        to_lps = orientations.ornt_transform(
+            orientations.io_orientation(image.affine), orientations.axcodes2ornt(("L", "P", "S"))
+        )
     except InputError:
         raise
     except Exception as error:  # nibabel raises many types, down to zlib's, for damaged files
-        raise InputError(f"{file}: cannot be read as NIfTI ({_first_line(error)}); copy or convert it again") from error
-    lps = orientations.ornt_transform(
-        orientations.io_orientation(image.affine), orientations.axcodes2ornt(("L", "P", "S"))
-    )
-    placed = orientations.apply_orientation(np.moveaxis(values_hu, 0, 2), lps)
-    return CTImage(np.ascontiguousarray(placed.transpose(2, 1, 0)), spacing_mm, None)
+        raise _not_nifti(file, error) from error
+    with tempfile.TemporaryDirectory(prefix="iqagpt-") as scratch:
+        data = [] if file.name.lower().endswith(".gz") else [image.dataobj]
+
+        def read(index: int) -> np.ndarray:
+            stored = index if to_lps[2, 1] > 0 else shape[2] - 1 - index
+            try:
+                if not data:
+                    data.append(_unpacked(file, Path(scratch, "unpacked.nii"), image))
+                values = np.asarray(data[0][:, :, stored]).reshape(*shape[:2], 1)
+            except Exception as error:
+                raise _not_nifti(file, error) from error
+            placed = orientations.apply_orientation(values, to_lps)
+            return _hu(file, placed.transpose(2, 1, 0)[0])
+
+        yield OpenImage(shape[2], read, spacing_mm, None)
+
+
+def _unpacked(file: Path, target: Path, image: Any) -> Any:
+    """Unpack a gzipped volume, no further than its header says it goes, and return its data, not mapped."""
+    import nibabel
+
+    header = image.dataobj
+    left = int(header.offset + math.prod(header.shape) * header.dtype.itemsize)
+    with gzip.open(file) as packed, target.open("wb") as plain:
+        while left and (piece := packed.read(min(left, _PIECE_BYTES))):
+            plain.write(piece)
+            left -= len(piece)
+    if left:
+        raise ValueError("it ends too early")
+    return nibabel.load(target, mmap=False).dataobj
+
+
+def _not_nifti(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file}: cannot be read as NIfTI ({_first_line(error)}); copy or convert it again")
 
 
 def _nifti_spacing(file: Path, affine: np.ndarray) -> float:
@@ -143,18 +248,32 @@ def _nifti_spacing(file: Path, affine: np.ndarray) -> float:
     return float(lengths[0])
 
 
-def _read_numpy(file: Path) -> CTImage:
+@contextmanager
+def _open_numpy(file: Path) -> Iterator[OpenImage]:
     try:
-        values = np.load(file, mmap_mode="r", allow_pickle=False)
-        if values.ndim == 2:
-            values = values[None]
-        _check_volume(file, values.shape[::-1], values.dtype)
-        values_hu = _stored_hu(file, values)
+        stored = np.load(file, mmap_mode="r", allow_pickle=False)
+        if stored.ndim == 2:
+            stored = stored[None]
+        shape, dtype, offset = stored.shape, stored.dtype, getattr(stored, "offset", 0)
+        _check_volume(file, shape[::-1], dtype)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, AttributeError) as error:  # the last: an .npz archive under this name
         raise InputError(f"{file}: cannot be read as a NumPy array ({_first_line(error)}); write it again") from error
-    return CTImage(values_hu, None, None, ("pixel spacing unknown (.npy)",))
+    length = math.prod(shape[1:])
+    with file.open("rb") as content:
+
+        def read(index: int) -> np.ndarray:
+            if not stored.flags.c_contiguous:
+                return _hu(file, stored[index])
+            # Read, not mapped: mapped pages count as the process's own memory.
+            content.seek(offset + index * length * dtype.itemsize)
+            values = np.fromfile(content, dtype, length)
+            if len(values) < length:
+                raise InputError(f"{file}: ends too early; write it again")
+            return _hu(file, values.reshape(shape[1:]))
+
+        yield OpenImage(shape[0], read, None, None, ("pixel spacing unknown (.npy)",))
 
 
 def _check_volume(file: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -168,18 +287,11 @@ def _check_volume(file: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise InputError(f"{file}: holds {dtype} (colour?); expected one number a pixel, in HU")
 
 
-def _stored_hu(file: Path, slices: Iterable[np.ndarray]) -> np.ndarray:
-    # Slice by slice: a whole volume as float64 would take four times its own size.
-    parts, low, high = [], np.inf, -np.inf
-    for values in slices:
-        values = np.asarray(values, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise InputError(f"{file}: holds NaN or infinite values; expected HU: write air (-1024) instead")
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        parts.append(np.clip(np.rint(values), *STORED_RANGE_HU).astype(np.int16))
-    if low >= 0 and high <= 1:
-        raise InputError(f"{file}: values from {low:g} to {high:g} are not HU; expected HU: undo the normalisation")
-    return np.stack(parts)
+def _hu(file: Path, values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{file}: holds NaN or infinite values; expected HU: write air (-1024) instead")
+    return np.clip(np.rint(values), *STORED_RANGE_HU).astype(np.int16)
 
 
 def _read_picture(file: Path, kind: str, window_hu: tuple[float, float] | None) -> CTImage:

@@ -42,7 +42,7 @@ _SHORTS = (
 _TEXTS = (
     "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "LossyImageCompression", "NumberOfFrames",
     "SliceThickness", "ConvolutionKernel", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "RescaleIntercept", "RescaleSlope", *_IDENTITY,
+    "PixelSpacing", "RescaleIntercept", "RescaleSlope", "BodyPartExamined", *_IDENTITY,
 )  # fmt: skip
 #: Functional groups of enhanced CT that hold one of the elements above.
 _GROUPS = (
@@ -70,6 +70,16 @@ _KERNEL = re.compile(
     r"[A-Z][a-z]{0,2}\d{1,3}[a-z]?|FC\d\d(-[A-Z])?|[A-Z]|Y[A-D]|\d{1,2}|\d\.\d{3}|"
     r"STANDARD|STND|SOFT|LUNG|BONE|BONEPLUS|DETAIL|EDGE|CHEST|ULTRA|HD ?STND|BODY|BRAIN|DL|FBP|SMOOTH|SHARP"
 )
+
+#: Terms of DICOM PS3.16, annex L, and common spellings, without spaces.
+BODY_PARTS = frozenset((
+    "ABDOMEN", "ABD", "ABDOMENPELVIS", "ABDPELVIS", "ABDOMENANDPELVIS", "PELVIS", "LIVER", "KIDNEY", "PANCREAS",
+    "SPLEEN", "COLON", "STOMACH", "ADRENAL", "CHEST", "THORAX", "LUNG", "HEART", "BREAST", "CHESTABDOMEN",
+    "CHESTABDPELVIS", "CHESTABDOMENPELVIS", "CAP", "THORAXABDOMEN", "HEAD", "SKULL", "BRAIN", "NECK",
+    "HEADNECK", "HEADANDNECK", "ORBIT", "SINUS", "EAR", "TEMPORALBONE", "JAW", "FACE", "SPINE", "CSPINE",
+    "TSPINE", "LSPINE", "CSPINETSPINE", "TLSPINE", "SACRUM", "HIP", "SHOULDER", "KNEE", "ANKLE", "FOOT", "HAND",
+    "WRIST", "ELBOW", "EXTREMITY", "LEG", "ARM", "THIGH", "CALF", "WHOLEBODY", "AORTA",
+))  # fmt: skip
 
 
 class UnreadableCT(InputError):
@@ -143,6 +153,8 @@ class CTHeader:
         Number of frames of the file.
     compressed : bool
         Whether pixels must be decompressed.
+    body_part : str
+        One of DICOM's terms, such as ``ABDOMEN``; empty where the file says none, or anything else.
     identity : Identity
         Not shown by ``repr``.
     """
@@ -164,6 +176,7 @@ class CTHeader:
     frame: int
     frames: int
     compressed: bool
+    body_part: str
     identity: Identity = field(repr=False)
 
     @property
@@ -326,6 +339,7 @@ def make_header(values: Values, frame: int, frames: int, *, compressed: bool) ->
         frame=frame,
         frames=frames,
         compressed=compressed,
+        body_part=_body_part(values.text("BodyPartExamined")),
         identity=Identity(*(values.text(keyword) for keyword in _IDENTITY)),
     )
 
@@ -372,6 +386,12 @@ def _axial_cosine(cosines: tuple[float, ...]) -> float:
 def _kernel(name: str) -> str:
     # A name that is none may be anything, also a patient's.
     return name if _KERNEL.fullmatch(name) else f"unlisted-{zlib.crc32(name.encode()) & 0xFFFF:04x}"
+
+
+def _body_part(term: str) -> str:
+    # Free text in this place may be anything, as with kernels.
+    squeezed = re.sub(r"[^A-Z]", "", term.upper())
+    return squeezed if squeezed in BODY_PARTS else ""
 
 
 def _padding(values: Values, keyword: str, signed: bool) -> int | None:
