@@ -21,4 +21,5 @@ SECTIONS: dict[str, str] = {
     "baseline.majority_by_variant": "iqagpt.baselines.majority_by_variant:Params",
     "evaluate": "iqagpt.evaluation.tables:EvaluateParams",
     "report": "iqagpt.chat.reports:ReportParams",
+    "explain": "iqagpt.explain.explanation:ExplainParams",
 }

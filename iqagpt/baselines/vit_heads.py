@@ -123,18 +123,34 @@ def load_heads(
     ArtifactError
         If files are missing, or the weights are not those the configuration was written for.
     """
-    config = artifact.info.get("config")
-    if config is None:
-        raise ArtifactError(f"{artifact.path}: no configuration in artifact.json (an older version's); run dvc repro")
-    model = MultiHeadViT(EncoderParams(**config["encoder"]), config["hidden"], config["image_size"], outputs)
-    load_weights(artifact, model)
-    model.to(pick_device()).eval()
+    model = open_heads(artifact, outputs)
     window_hu = tuple(artifact.info["window_hu"])
 
     def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
         return to_scores(_run(model, window_batches(images_hu, window_hu, SCORED_TOGETHER)))
 
-    return Scorer(score, window_hu, config["image_size"], scale)
+    return Scorer(score, window_hu, model.config["image_size"], scale)
+
+
+def open_heads(artifact: Artifact, outputs: dict[str, int]) -> MultiHeadViT:
+    """Return the network that `fit_heads` stored, on the device, in evaluation mode.
+
+    Parameters
+    ----------
+    artifact, outputs
+        As for `load_heads`.
+
+    Raises
+    ------
+    ArtifactError
+        As `load_heads`.
+    """
+    config = artifact.info.get("config")
+    if config is None:
+        raise ArtifactError(f"{artifact.path}: no configuration in artifact.json (an older version's); run dvc repro")
+    model = MultiHeadViT(EncoderParams(**config["encoder"]), config["hidden"], config["image_size"], outputs)
+    load_weights(artifact, model)
+    return model.to(pick_device()).eval()
 
 
 def score_classes(table: pd.DataFrame, no_lesion: int) -> torch.Tensor:

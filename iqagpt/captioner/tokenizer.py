@@ -59,6 +59,10 @@ class CaptionTokenizer:
         """Return token ids for each caption, ``[CLS]`` first and ``[SEP]`` last."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(captions))]
 
+    def spans(self, caption: str) -> list[tuple[int, int]]:
+        """Return where each token of `encode` begins and ends in a caption, in letters; equal for ``[CLS]`` and ``[SEP]``."""
+        return [(begin, end) for begin, end in self._tokenizer.encode(caption).offsets]
+
     def decode(self, ids: list[int]) -> str:
         """Return the text of token ids, special tokens left out and punctuation set as in the template."""
         tokens = (self._tokenizer.id_to_token(i) or UNK for i in ids)

@@ -8,11 +8,11 @@ from iqagpt.agreement.summary import agreement_metrics
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.readers.agreement import describe_scores, reader_agreement
 from iqagpt.readers.consensus import consensus_scores, own_readings
-from iqagpt.readers.figure import distribution_table, draw_distribution
+from iqagpt.readers.distribution import distribution_table
 
 
 def write_readers(writer: ArtifactWriter, scores: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
-    """Fill ``data/scores``: the manifest, ``agreement.csv`` if readers are several, ``distribution.csv``, the figure.
+    """Fill ``data/scores``: the manifest, ``agreement.csv`` if readers are several, ``distribution.csv``.
 
     Parameters
     ----------
@@ -32,7 +32,6 @@ def write_readers(writer: ArtifactWriter, scores: pd.DataFrame, *, seed: int) ->
     writer.info["readers"] = sorted(own_readings(scores)["reader"].unique())
     writer.manifest(scores)
     writer.table("distribution", distribution_table(scores))
-    draw_distribution(scores, writer.path / f"distribution_{source}.svg")
     agreement = reader_agreement(scores, seed=seed)
     if agreement is not None:
         writer.table("agreement", agreement)
