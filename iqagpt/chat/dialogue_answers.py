@@ -176,7 +176,7 @@ def _warnings(question: Question, result: "SliceAssessment") -> str:
         return "There are no warnings: nothing about this image is known to be outside what the model has seen."
     return "\n".join(
         [
-            "Warnings; outside what the model has seen its scores mean less:",
+            "Outside what the model has seen, its scores mean less. Warnings:",
             *(f"- {warning}" for warning in result.warnings),
         ]
     )

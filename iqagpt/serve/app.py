@@ -19,13 +19,14 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Streamin
 from starlette.concurrency import run_in_threadpool
 
 from iqagpt.chat.dialogue import Client, Dialogue, Reply, ReportWriter, as_previous, pieces
+from iqagpt.chat.opened_image import MAX_PIXELS, Model, OpenedImage, open_bounded
 from iqagpt.criteria import CRITERIA, KEYS, scores_to_caption
 from iqagpt.errors import InputError
 from iqagpt.serve import schemas
 from iqagpt.serve.export import PAGE_POLICY, map_png, printable_page
 from iqagpt.serve.guard import HEADERS, Guard
-from iqagpt.serve.images import Examiner, HeldImage, ImageGoneError, ImageStore, Model, file_warnings
-from iqagpt.serve.uploads import Budget, ReadImage, UploadError, read_bounded, read_upload, stated_size, upload
+from iqagpt.serve.images import Examiner, HeldImage, ImageGoneError, ImageStore
+from iqagpt.serve.uploads import Budget, UploadError, read_upload, stated_size, upload
 
 PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"app.css": "text/css", "app.js": "text/javascript"}
@@ -72,7 +73,7 @@ class Limits:
     """
 
     upload_bytes: int = 256 * 2**20
-    pixels: int = 2**27
+    pixels: int = MAX_PIXELS
     held_bytes: int = 2**30
 
 
@@ -158,11 +159,10 @@ def _add_assess(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
     budget = Budget(2 * limits.upload_bytes)
     readers = asyncio.Semaphore(2)
 
-    def held_result(read: ReadImage, index: int | None) -> schemas.Result:
-        model = parts.model
-        held = store.add(read.name, read.image, file_warnings(read.image, read.headers, model.seen, model.window_hu))
+    def held_result(opened: OpenedImage, index: int | None) -> schemas.Result:
+        held = store.add(opened)
         try:
-            return _result(examiner, held, len(read.image.slices_hu) // 2 if index is None else index)
+            return _result(examiner, held, len(opened.image.slices_hu) // 2 if index is None else index)
         except InputError:
             store.remove(held.identity)
             raise
@@ -177,8 +177,8 @@ def _add_assess(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
         ):
             window_hu, index = _window(fields), _whole(fields, "slice")
             async with readers:
-                read = await run_in_threadpool(read_upload, name, file, window_hu, limits.pixels)
-        return await run_in_threadpool(held_result, read, index)
+                opened = await run_in_threadpool(read_upload, name, file, window_hu, limits.pixels)
+        return await run_in_threadpool(held_result, opened, index)
 
     @app.get("/api/files")
     def files() -> list[schemas.FileInfo]:
@@ -191,7 +191,7 @@ def _add_assess(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
         if not 0 <= index < len(parts.offered):
             raise InputError(f"there is no file {index}; see /api/files")
         path = parts.offered[index]
-        return held_result(read_bounded(path, parts.window_hu, limits.pixels, name=path.name), None)
+        return held_result(open_bounded(path, parts.window_hu, limits.pixels, name=path.name), None)
 
 
 def _add_images(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, store: ImageStore) -> None:
@@ -216,7 +216,7 @@ def _add_images(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
     @app.get("/api/images/{image}/pixels", responses=_GONE, response_class=Response)
     def pixels(image: str, index: _SliceQuery = 0) -> Response:
         """Return a slice in HU: 16-bit signed little-endian integers, row by row."""
-        values = store.get(image).slice_hu(index).astype("<i2")
+        values = store.get(image).opened.slice_hu(index).astype("<i2")
         return Response(values.tobytes(), media_type="application/octet-stream")
 
     @app.get("/api/images/{image}/map", responses=_GONE, response_class=Response)
@@ -254,7 +254,7 @@ def _add_images(app: FastAPI, parts: Parts, limits: Limits, examiner: Examiner, 
         held = store.get(image)
         found = _result(examiner, held, index)
         window_hu = _checked_window(lower, upper)
-        page = printable_page(found, parts.writer.write(found.scores), held.slice_hu(index), window_hu)
+        page = printable_page(found, parts.writer.write(found.scores), held.opened.slice_hu(index), window_hu)
         return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
 
     @app.delete("/api/images/{image}", status_code=204)

@@ -8,18 +8,16 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from iqagpt.assessment.scope import Seen, header_warnings, window_warnings
-from iqagpt.data.ct_header import CTHeader
+from iqagpt.chat.opened_image import Model, OpenedImage
 from iqagpt.data.matrix import overlap
 from iqagpt.errors import InputError
-from iqagpt.images import CTImage
 
 if TYPE_CHECKING:
     from iqagpt.assessment.assessor import SliceAssessment
@@ -35,27 +33,6 @@ class ImageGoneError(InputError):
     """An image is not, or no longer, held."""
 
 
-class Model(Protocol):
-    """What is asked about slices; see `iqagpt.assessment.Assessor`."""
-
-    model_name: str
-    weights_sha256: str
-    window_hu: tuple[float, float]
-    image_size: int | None
-    seen: Seen
-
-    def assess(
-        self, images_hu: list[np.ndarray], *, pixel_spacing_mm: list[float | None] | None = None
-    ) -> "list[SliceAssessment]":
-        """Assess slices, each (H, W), int16, HU."""
-
-    def maps(self, hu: np.ndarray, caption: str) -> Mapping[str, np.ndarray]:
-        """Return by criterion where the model looked."""
-
-    def word_map(self, hu: np.ndarray, caption: str, word_index: int) -> np.ndarray:
-        """Return where the model looked for one word."""
-
-
 @dataclass(slots=True)
 class HeldImage:
     """One image.
@@ -64,34 +41,20 @@ class HeldImage:
     ----------
     identity : str
         The random name.
-    name : str
-        The file's, for people.
-    image : CTImage
-    warnings : tuple of tuple of str
-        For each slice, what its file says that is outside what the model has seen.
+    opened : OpenedImage
     results : dict
         Assessment by slice index, as far as asked for.
     """
 
     identity: str
-    name: str
-    image: CTImage
-    warnings: tuple[tuple[str, ...], ...]
+    opened: OpenedImage
     results: "dict[int, SliceAssessment]" = field(default_factory=dict)
     last_used: float = 0.0
 
-    def slice_hu(self, index: int) -> np.ndarray:
-        """Return a slice, (H, W), int16, HU.
-
-        Raises
-        ------
-        InputError
-            If the image has no such slice.
-        """
-        count = len(self.image.slices_hu)
-        if not 0 <= index < count:
-            raise InputError(f"there is no slice {index}; this image has slices 0 to {count - 1}")
-        return self.image.slices_hu[index]
+    @property
+    def size_bytes(self) -> int:
+        """Of the pixels."""
+        return self.opened.image.slices_hu.nbytes
 
 
 class ImageStore:
@@ -111,9 +74,9 @@ class ImageStore:
         self._held: OrderedDict[str, HeldImage] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, name: str, image: CTImage, warnings: tuple[tuple[str, ...], ...]) -> HeldImage:
-        """Hold an image; see `HeldImage`."""
-        held = HeldImage(secrets.token_urlsafe(16), name, image, warnings, last_used=self._clock())
+    def add(self, opened: OpenedImage) -> HeldImage:
+        """Hold an image."""
+        held = HeldImage(secrets.token_urlsafe(16), opened, last_used=self._clock())
         with self._lock:
             self._held[held.identity] = held
             self._forget_old()
@@ -146,13 +109,13 @@ class ImageStore:
 
     def _forget_old(self) -> None:
         now = self._clock()
-        size = sum(held.image.slices_hu.nbytes for held in self._held.values())
+        size = sum(held.size_bytes for held in self._held.values())
         while self._held:
             oldest = next(iter(self._held.values()))
             full = len(self._held) > 1 and (size > self._max_bytes or len(self._held) > MAX_IMAGES)
             if not full and now - oldest.last_used < IDLE_SECONDS:
                 return
-            size -= oldest.image.slices_hu.nbytes
+            size -= oldest.size_bytes
             del self._held[oldest.identity]
 
 
@@ -172,12 +135,9 @@ class Examiner:
         InputError
             If the image has no such slice, or the model cannot take it.
         """
-        pixels_hu = held.slice_hu(index)
         with self._lock:
             if index not in held.results:
-                spacing = [held.image.pixel_spacing_mm]
-                found = self.model.assess([pixels_hu], pixel_spacing_mm=spacing)[0]
-                held.results[index] = replace(found, warnings=(*held.warnings[index], *found.warnings))
+                held.results[index] = held.opened.assess(self.model, index)
             return held.results[index]
 
     def criterion_map(self, held: HeldImage, index: int, key: str) -> np.ndarray:
@@ -191,13 +151,13 @@ class Examiner:
         caption = self.result(held, index).caption
         with self._lock:
             if (held.identity, index) not in self._maps:
-                self._maps[held.identity, index] = self.model.maps(held.slice_hu(index), caption)
+                self._maps[held.identity, index] = self.model.maps(held.opened.slice_hu(index), caption)
             maps = self._maps[held.identity, index]
             while len(self._maps) > KEPT_MAPS:
                 self._maps.popitem(last=False)
         if key not in maps:
             raise InputError(f"no map for '{key}'; expected {', '.join(maps)}")
-        return over_slice(maps[key], held.slice_hu(index).shape, self.model.image_size)
+        return over_slice(maps[key], held.opened.slice_hu(index).shape, self.model.image_size)
 
     def word_map(self, held: HeldImage, index: int, word: int) -> np.ndarray:
         """Return where the model looked for a word of the caption, counted from 0.
@@ -212,28 +172,8 @@ class Examiner:
         if not 0 <= word < count:
             raise InputError(f"the caption has no word {word}; it has words 0 to {count - 1}")
         with self._lock:
-            found = self.model.word_map(held.slice_hu(index), caption, word)
-        return over_slice(found, held.slice_hu(index).shape, self.model.image_size)
-
-
-def file_warnings(
-    image: CTImage, headers: Sequence[CTHeader], seen: Seen, model_hu: tuple[float, float]
-) -> tuple[tuple[str, ...], ...]:
-    """Return for each slice what its file says that is outside what the model has seen.
-
-    Parameters
-    ----------
-    image : CTImage
-    headers : sequence of CTHeader
-        One a slice, or none.
-    seen : Seen
-    model_hu : (lower, upper)
-        The model's window.
-    """
-    of_file = window_warnings(image.window_hu, model_hu, image.notes)
-    if not headers:
-        return ((*of_file,),) * len(image.slices_hu)
-    return tuple((*of_file, *header_warnings(header, seen)) for header in headers)
+            found = self.model.word_map(held.opened.slice_hu(index), caption, word)
+        return over_slice(found, held.opened.slice_hu(index).shape, self.model.image_size)
 
 
 def over_slice(values: np.ndarray, shape: tuple[int, int], side: int | None) -> np.ndarray:

@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from iqagpt.chat.dialogue import REMEMBERED
 from iqagpt.chat.dialogue_answers import score_words
+from iqagpt.chat.opened_image import Model
 from iqagpt.chat.questions import LONGEST
 from iqagpt.chat.templates import DIRECTION, DISCLAIMER
 from iqagpt.criteria import CRITERIA
-from iqagpt.serve.images import HeldImage, Model
+from iqagpt.serve.images import HeldImage
 
 if TYPE_CHECKING:
     from iqagpt.assessment.assessor import SliceAssessment
@@ -133,16 +134,17 @@ def model_info(model: Model) -> ModelInfo:
 
 def result(held: HeldImage, index: int, found: "SliceAssessment", model: Model) -> Result:
     """Describe an assessed slice."""
-    slices, rows, columns = held.image.slices_hu.shape
+    image = held.opened.image
+    slices, rows, columns = image.slices_hu.shape
     return Result(
         image=held.identity,
-        name=held.name,
+        name=held.opened.name,
         slices=slices,
         slice=index,
         rows=rows,
         columns=columns,
-        pixel_spacing_mm=held.image.pixel_spacing_mm,
-        window_hu=held.image.window_hu,
+        pixel_spacing_mm=image.pixel_spacing_mm,
+        window_hu=image.window_hu,
         scores=found.scores,
         descriptions={criterion.key: score_words(criterion, found) for criterion in CRITERIA},
         expected=found.expected,

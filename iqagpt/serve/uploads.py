@@ -14,17 +14,15 @@ import tempfile
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-import numpy as np
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from iqagpt.data.ct_header import CTHeader
+from iqagpt.chat.opened_image import OpenedImage, open_bounded
 from iqagpt.errors import InputError
-from iqagpt.images import SUFFIXES, CTImage, check_range, open_image
+from iqagpt.images import SUFFIXES
 
 #: Around the file in a request: the other fields and their headers.
 _FORM_BYTES = 64 * 1024
@@ -46,24 +44,6 @@ class UploadError(InputError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadImage:
-    """An image as it was read.
-
-    Attributes
-    ----------
-    name : str
-        For people.
-    image : CTImage
-    headers : tuple of CTHeader
-        One a slice of DICOM; empty for other kinds.
-    """
-
-    name: str
-    image: CTImage
-    headers: tuple[CTHeader, ...]
 
 
 class Budget:
@@ -163,7 +143,7 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
-def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None, max_pixels: int) -> ReadImage:
+def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None, max_pixels: int) -> OpenedImage:
     """Read uploaded bytes as an image.
 
     Parameters
@@ -172,12 +152,12 @@ def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None
         As the sender called it; only a known suffix of it is used.
     file : binary file
     window_hu, max_pixels
-        As for `read_bounded`.
+        As for `open_bounded`.
 
     Raises
     ------
     InputError
-        As `read_bounded`; the message names the file as the sender does.
+        As `open_bounded`; the message names the file as the sender does.
     """
     suffix = _suffix(name)
     try:
@@ -185,43 +165,9 @@ def read_upload(name: str, file: BinaryIO, window_hu: tuple[float, float] | None
             _unpacked(file, max_pixels) if suffix.endswith(".gz") else nullcontext(file) as plain,
             _as_path(plain, suffix.removesuffix(".gz")) as path,
         ):
-            return read_bounded(path, window_hu, max_pixels, name=display_name(name))
+            return open_bounded(path, window_hu, max_pixels, name=display_name(name))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{display_name(name)}: cannot be unpacked ({error}); copy it again") from None
-
-
-def read_bounded(path: Path, window_hu: tuple[float, float] | None, max_pixels: int, *, name: str) -> ReadImage:
-    """Read an image file of bounded size.
-
-    Parameters
-    ----------
-    path, window_hu
-        As for `iqagpt.images.open_image`.
-    max_pixels : int
-        Of all slices together; more is refused before more than one slice is read.
-    name : str
-        What messages call the file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is too large.
-    """
-    try:
-        with open_image(path, window_hu) as image:
-            slices = [image.read(0)]
-            pixels = slices[0].size * image.count
-            if pixels > max_pixels:
-                raise InputError(f"{path}: {pixels} pixels in all, at most {max_pixels}; give fewer slices at a time")
-            slices += [image.read(index) for index in range(1, image.count)]
-            if len({values.shape for values in slices}) > 1:
-                raise InputError(f"{path}: its frames differ in size; expected one size")
-            stack = np.stack(slices)
-            if not image.headers and image.window_hu is None:
-                check_range(path, stack)
-            return ReadImage(name, CTImage(stack, image.pixel_spacing_mm, image.window_hu, image.notes), image.headers)
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), name)) from None
 
 
 def display_name(name: str) -> str:

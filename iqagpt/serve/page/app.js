@@ -327,8 +327,14 @@ function say(opened, className, text) {
   const said = element("div", className, text);
   opened.log.push(said);
   if (opened === current) at("log").append(said);
-  said.scrollIntoView({ block: "nearest" });
   return said;
+}
+
+// From the question on: the start of a long answer is to be seen.
+function scrollTo(question, said) {
+  const log = at("log");
+  log.scrollTop = question.offsetTop - log.offsetTop;
+  if (said.getBoundingClientRect().bottom > innerHeight) said.scrollIntoView({ block: "nearest" });
 }
 
 async function ask(question) {
@@ -336,8 +342,9 @@ async function ask(question) {
   const { result } = opened;
   if (result.slice !== opened.lastSlice) say(opened, "divider", `Slice ${result.slice + 1}`);
   opened.lastSlice = result.slice;
-  say(opened, "said user", question);
+  const asked = say(opened, "said user", question);
   const said = say(opened, "said system waiting", "");
+  scrollTo(asked, said);
   setBusy(true);
   try {
     const body = { image: result.image, slice: result.slice, question, previous: opened.questions.slice(-8) };
@@ -354,7 +361,7 @@ async function ask(question) {
   } finally {
     said.classList.remove("waiting");
     setBusy(false);
-    said.scrollIntoView({ block: "nearest" });
+    scrollTo(asked, said);
   }
 }
 
