@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from iqagpt.assessment.command import assess
-from iqagpt.chat.command import chat
+from iqagpt.chat.chat_command import chat
+from iqagpt.chat.commands import app as reports_app
 from iqagpt.params_check import find_problems
 from iqagpt.serve.command import serve
 from iqagpt.weights_commands import app as weights_app
@@ -16,6 +17,7 @@ app.command()(assess)
 app.command()(chat)
 app.command()(serve)
 app.add_typer(weights_app, name="weights")
+app.add_typer(reports_app, name="reports")
 
 _PLACES = {
     "results/tables.md": "Tables 1 to 4 beside the paper",

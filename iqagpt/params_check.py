@@ -9,7 +9,7 @@ from iqagpt.config import load_section, read_params, suggest
 from iqagpt.errors import ParamsError
 from iqagpt.sections import SECTIONS
 
-_FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights")
+_FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights", "report.space")
 _FOLDER = "ingest.root"
 #: A file or a package, and a folder; each may be the file that says "none".
 _EITHER = ("denoise.code", "denoise.folder", "pretrain.weights")

@@ -9,11 +9,17 @@ from typing import Annotated
 import typer
 
 from iqagpt.artifacts import write_metrics
-from iqagpt.chat.client import ChatClient, read_api_key
-from iqagpt.chat.reports import OPENAI, ReportParams, report_metrics, save_reports, write_reports
-from iqagpt.config import load_section
+from iqagpt.chat.cache import AnswerCache
+from iqagpt.chat.rating import rate_captions
+from iqagpt.chat.report_tables import report_metrics, save_reports, write_reports
+from iqagpt.chat.reports import OPENAI, ReportParams, ReportWriter
+from iqagpt.chat.space import read_space
+from iqagpt.config import given_file, load_section
 from iqagpt.predictions import read_predictions
 from iqagpt.stage import stage_app
+
+#: Answers of a language model: what was asked before is not asked again.
+ANSWERS = Path(".iqagpt/answers")
 
 
 def main(
@@ -25,12 +31,17 @@ def main(
     """Write a report in radiology form for every test image, by templates or by a language model."""
     settings = load_section(params, "report", ReportParams)
     table = read_predictions(predictions, "test")
-    writer = None
-    if settings.generator == OPENAI:
-        writer = ChatClient(settings.endpoint, settings.model, settings.timeout_s, settings.max_retries, read_api_key())
+    client = settings.open_client() if settings.generator == OPENAI or settings.rate else None
+    space = given_file(settings.space)
+    writer = ReportWriter(
+        client if settings.generator == OPENAI else None, read_space(space) if space else None, AnswerCache(ANSWERS)
+    )
     reports = write_reports(table, writer)
+    measured = report_metrics(reports, settings.generator)
+    if settings.rate:
+        measured["rating_by_language_model"] = rate_captions(table["caption"], client)
     save_reports(output, reports)
-    write_metrics(metrics, report_metrics(reports, settings.generator))
+    write_metrics(metrics, measured)
 
 
 app = stage_app(main)

@@ -52,7 +52,11 @@ MEANING: dict[str, dict[str, str]] = {
     "blurred": {"lesion conspicuity": "4", "margins": "234!1", "small fidelity overall": "34"},
     "indistinct": {"lesion margins": "23", "conspicuity": "3", "small": "34/3"},
     "faint": {"lesion conspicuity": "3", "margins": "23", "small": "34"},
-    "seen": {"small margins": "123!4", "lesion": "1234!", "title noise fidelity conspicuity confidence overall": "1234!"},
+    "seen": {
+        "small margins": "123!4",
+        "lesion": "1234!",
+        "title noise fidelity conspicuity confidence overall": "1234!",
+    },
     "usable": {"title noise fidelity small confidence overall": "123!4", "lesion margins conspicuity": "1234!"},
     "limiting": {"title noise fidelity small conspicuity lesion margins confidence overall": "34!12"},
     "above": {"noise": "3", "fidelity small conspicuity confidence overall": "1"},
@@ -165,7 +169,10 @@ _CUES = {
 _CUED_GRADES = {
     ("noise", "noisy"): "noisy grainy somewhat+noisy rather+noisy",
     ("noise", "above"): "noisier+than+usual|average|normal|expected grainier+than+usual|average|normal",
-    ("noise", "below"): "less|lower+noise+than+usual|average|normal|expected less|lower+image+noise+than+usual|average|normal|expected",
+    (
+        "noise",
+        "below",
+    ): "less|lower+noise+than+usual|average|normal|expected less|lower+image+noise+than+usual|average|normal|expected",
     ("noise", "severe"): "too|extremely|excessively|severely|very+noisy|grainy",
     ("confidence", "confident"): "confident|confidently with+confidence reliable|reliably",
     ("confidence", "minimal"): "little+confidence little+diagnostic+confidence",

@@ -19,7 +19,9 @@ _SCORES = frozenset("1234")
 _TOKEN = re.compile(r"n/a\b|\d[\d.,:/%-]*(?<![.,:-])|[a-z]+|[(),;:]|\S")
 #: The only place where numbers of a scale, not of a score, may stand.
 _SCALE = re.compile(r"\b(?:from )?1 \((?:the )?best\) (?:to|through) 4 \((?:the )?worst\)")
-_DISCLAIMER = re.compile(r"(?:for )?research use only(?:[;,] not for diagnosis)?|not (?:intended )?for (?:diagnosis|clinical use)")
+_DISCLAIMER = re.compile(
+    r"(?:for )?research use only(?:[;,] not for diagnosis)?|not (?:intended )?for (?:diagnosis|clinical use)"
+)
 _SCORE_WORDS = frozenset({"score", "scored", "scores", "grade", "graded", "rated", "rating"})
 _LICENCES = frozenset({"such as", "for", "to", "like", "as", "including", "example", "instance", "for example",
                        "for instance", "e g", "findings such as", "only for", "suitable only for", "only suitable for",
@@ -75,9 +77,15 @@ class _Token:
 def normalise(text: str) -> str:
     """Return text in lower case and plain spelling: no hyphens, American endings, plain quotes and dashes."""
     text = unicodedata.normalize("NFKC", text).lower()
-    text = text.translate(str.maketrans({"‘": "'", "’": "'", "–": ",", "—": ",", "‐": "-", "‑": "-", "“": '"', "”": '"'}))
+    text = text.translate(
+        str.maketrans({"‘": "'", "’": "'", "–": ",", "—": ",", "‐": "-", "‑": "-", "“": '"', "”": '"'})
+    )
     text = re.sub(r"\b(sub|non)-(?=optimal|standard|diagnostic)", r"\1", text)
-    text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text).replace("non diagnostic", "nondiagnostic").replace("sub optimal", "suboptimal")
+    text = (
+        re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
+        .replace("non diagnostic", "nondiagnostic")
+        .replace("sub optimal", "suboptimal")
+    )
     text = re.sub(r"(visual|recogn|character|summar|optim|minim)is(?=e|ing|ation|able|ably)", r"\1iz", text)
     text = re.sub(r"\be\.g\.,?", "for example", text)
     return text.replace("favour", "favor").replace("'s ", " ").replace('"', "").replace(" per cent", " %")
@@ -101,7 +109,9 @@ def read_sentence(sentence: str) -> Reading:
     if _DISCLAIMER.fullmatch(sentence):
         return Reading((), frozenset(), ())
     tokens = _tokens(_SCALE.sub("", sentence))
-    problems = [f"'{token.words}' is not among the words a report may use" for token in tokens if token.kind == "unknown"]
+    problems = [
+        f"'{token.words}' is not among the words a report may use" for token in tokens if token.kind == "unknown"
+    ]
     problems += _unplaced_numbers(tokens)
     problems += _attach_negations(tokens)
     _attach_grades(tokens)

@@ -1,36 +1,54 @@
-"""Scores and a report for every image of a table of predictions (paper 2.3), by templates or by a language model.
+"""One verified report for four scores: from a space of finished reports, by a language model, or by the template.
 
-The scores are those of the table, read from the caption by its parser. A language model that fails, or whose text does
-not state those scores, is replaced by the template for that report, and the report says so (``generator``).
+Whatever a language model does, the result is a report that the verifier has passed, or the template's (``fallback``); the
+scores are never its own. See docs/reports.md.
 """
 
-import json
 import logging
-import textwrap
+import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import pandas as pd
-from tqdm import tqdm
-
-from iqagpt.artifacts import create_artifact
-from iqagpt.chat.client import ChatFailedError, ChatUnavailableError
-from iqagpt.chat.prompts import report_messages
-from iqagpt.chat.templates import DIRECTION, DISCLAIMER, UNKNOWN, template_report
-from iqagpt.chat.verifier import find_problems
-from iqagpt.criteria import CRITERIA, KEYS
-from iqagpt.predictions import labels, row_scores
+from iqagpt.chat.answers import AnswerError, read_report
+from iqagpt.chat.cache import AnswerCache
+from iqagpt.chat.client import ChatClient, ChatFailedError, ChatUnavailableError, check_endpoint, open_client
+from iqagpt.chat.prompts import PROMPT_VERSION, repair_messages, report_messages, report_schema
+from iqagpt.chat.templates import template_report
+from iqagpt.criteria import KEYS
 
 logger = logging.getLogger(__name__)
 
+Generator = Literal["template", "space", "model", "fallback"]
 TEMPLATE, OPENAI = "template", "openai"
-#: Failures in a row after which the endpoint is no longer asked.
-_GIVE_UP_AFTER = 3
-_WRAP = 100
+#: Failures of the endpoint in a row after which it is left alone, and for how many seconds.
+GIVE_UP_AFTER = 3
+REST_S = 60.0
 
-_Scores = dict[str, int | None]
+Scores = Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A verified report.
+
+    Attributes
+    ----------
+    text : str
+        Plain text.
+    generator : str
+        ``template``; ``space``, written and verified beforehand by `iqagpt reports build`; ``model``, by a language model
+        just now; ``fallback``, the template in place of a language model's text that failed or was refused.
+    findings : tuple of str
+        For ``fallback``: why.
+    """
+
+    text: str
+    generator: Generator
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +59,33 @@ class ReportParams:
     ----------
     generator : str
         ``template``: no network at all. ``openai``: any OpenAI-compatible endpoint.
+    space : str
+        A JSON file of ``iqagpt reports build``, which comes first; ``presets/none.txt`` for none.
     endpoint : str
         Base URL of the endpoint.
     model : str
         Name of the model there.
+    allow_remote : bool
+        Whether the endpoint may be another machine.
     timeout_s : float
-        Seconds that one report may take, retries included.
+        Seconds that one report may take, retries and repair included.
     max_retries : int
-        Further attempts after a failed one.
+        Further requests after failed ones, for one report.
+    rate : bool
+        Whether the language model also rates every caption, to measure how often it agrees with the parser.
     """
 
     generator: Literal["template", "openai"]
+    space: str
     endpoint: str
     model: str
+    allow_remote: bool
     timeout_s: float
     max_retries: int
+    rate: bool
 
     def __post_init__(self) -> None:
-        try:
-            url = urlsplit(self.endpoint)
-            valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-            credentials = url.username is not None or url.query != ""
-        except ValueError:
-            valid = credentials = False
-        if not valid:
-            raise ValueError(f"endpoint: expected an http or https address, got {self.endpoint!r}")
-        if credentials:
-            raise ValueError("endpoint: expected no user, password or query; the key goes into OPENAI_API_KEY")
+        check_endpoint(self.endpoint)
         if not self.model.strip():
             raise ValueError("model: expected a model's name, got nothing")
         if self.timeout_s <= 0:
@@ -75,133 +93,173 @@ class ReportParams:
         if not 0 <= self.max_retries <= 10:
             raise ValueError(f"max_retries: expected 0 to 10, got {self.max_retries}")
 
+    def open_client(self) -> ChatClient:
+        """Return the client of the endpoint; nothing is sent yet."""
+        return open_client(
+            self.endpoint,
+            self.model,
+            allow_remote=self.allow_remote,
+            timeout_s=self.timeout_s,
+            max_retries=self.max_retries,
+        )
 
-class Writer(Protocol):
-    """A language model; see `iqagpt.chat.client.ChatClient`."""
 
-    def complete(self, messages: list[dict[str, str]]) -> str:
-        """Return the answer to a conversation."""
-
-
-def write_reports(predictions: pd.DataFrame, writer: Writer | None = None) -> pd.DataFrame:
-    """Write a report for every row.
+class ReportWriter:
+    """Write reports; obtained from `open_writer`. Safe to share among threads.
 
     Parameters
     ----------
-    predictions : DataFrame
-        From `iqagpt.predictions.read_predictions`.
-    writer : Writer, optional
-        A language model; without one, templates only. It is asked once for each combination of scores.
+    client : ChatClient, optional
+        A language model.
+    space : mapping, optional
+        Finished reports by `space_key`.
+    cache : AnswerCache, optional
+        Where its answers are kept.
+    """
 
-    Returns
-    -------
-    DataFrame
-        ``image_id, scores`` (dict), ``caption, report, generator``.
+    def __init__(
+        self,
+        client: ChatClient | None = None,
+        space: Mapping[str, Report] | None = None,
+        cache: AnswerCache | None = None,
+    ) -> None:
+        self.client = client
+        self._space = dict(space or {})
+        self._cache = cache
+        self._written: dict[str, Report] = {}
+        self._failures = 0
+        self._resting_until = 0.0
+        self._lock = threading.Lock()
+
+    def write(self, scores: Scores) -> Report:
+        """Return a verified report; never raises for what an endpoint does.
+
+        Parameters
+        ----------
+        scores : mapping
+            As for `template_report`: 1 (best) to 4 (worst), None for no lesion, no entry where it could not be read.
+        """
+        key = space_key(scores)
+        if key in self._space:
+            return self._space[key]
+        if self.client is None:
+            return Report(template_report(scores), "template")
+        with self._lock:
+            known = self._written.get(key)
+        if known is None:
+            known = self._ask(scores)
+            if known.generator == "model":
+                with self._lock:
+                    self._written[key] = known
+        return known
+
+    def _ask(self, scores: Scores) -> Report:
+        messages = report_messages(scores)
+        question = self._question(messages)
+        kept = self._cache.find(question) if self._cache else None
+        if kept is not None:
+            try:
+                return Report(read_report(kept, scores), "model")
+            except AnswerError:
+                logger.info("a kept answer is not used, as it no longer passes")
+        if time.monotonic() < self._resting_until:
+            return _fallback(
+                scores, (f"the endpoint failed {GIVE_UP_AFTER} times in a row and is left alone for a while",)
+            )
+        try:
+            text, answer = self._converse(messages, scores)
+        except (ChatUnavailableError, ChatFailedError) as error:
+            self._failed()
+            return _fallback(scores, (str(error),))
+        except AnswerError as error:
+            self._failures = 0
+            return _fallback(scores, error.findings)
+        self._failures = 0
+        if self._cache:
+            self._cache.keep(question, answer)
+        return Report(text, "model")
+
+    def _converse(self, messages: list[dict[str, str]], scores: Scores) -> tuple[str, str]:
+        """Ask once, and once more with what was wrong, within one budget."""
+        budget = self.client.budget()
+        answer = self.client.complete(messages, report_schema(), budget)
+        try:
+            return read_report(answer, scores), answer
+        except AnswerError as error:
+            first = error.findings
+        try:
+            answer = self.client.complete(repair_messages(messages, answer, first), report_schema(), budget)
+            return read_report(answer, scores), answer
+        except AnswerError as error:
+            raise AnswerError(*error.findings) from None
+        except (ChatUnavailableError, ChatFailedError):
+            raise AnswerError(*first) from None
+
+    def _question(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        url = urlsplit(self.client.endpoint)
+        endpoint = f"{url.hostname}{url.path}"
+        return {
+            "prompt_version": PROMPT_VERSION,
+            "model": self.client.model,
+            "endpoint": endpoint,
+            "messages": messages,
+        }
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures >= GIVE_UP_AFTER:
+            self._resting_until, self._failures = time.monotonic() + REST_S, 0
+            logger.warning("%d failures in a row: the endpoint is left alone for %g s", GIVE_UP_AFTER, REST_S)
+
+
+def open_writer(
+    *,
+    endpoint: str | None = None,
+    model: str | None = None,
+    space: Path | None = None,
+    allow_remote: bool = False,
+    timeout_s: float = 60.0,
+    max_retries: int = 2,
+    cache: Path | None = None,
+) -> ReportWriter:
+    """Return a writer of reports; without arguments, by the template alone.
+
+    Parameters
+    ----------
+    endpoint, model : str, optional
+        An OpenAI-compatible endpoint and the name of a model there. The key comes from the environment.
+    space : Path, optional
+        A file of finished reports (``iqagpt reports build``), which come first.
+    allow_remote : bool
+        Whether the endpoint may be another machine.
+    timeout_s : float
+        Seconds that one report may take.
+    max_retries : int
+        Further requests after failed ones, for one report.
+    cache : Path, optional
+        Folder for a language model's answers.
 
     Raises
     ------
-    ChatUnavailableError
-        If the endpoint cannot be reached, or refuses, when it is asked for the first time.
+    InputError
+        If the endpoint is no address, remote without `allow_remote`, or lacks a key; or the space cannot be used.
     """
-    scores = [row_scores(row) for _, row in labels(predictions).iterrows()]
-    distinct = {_key(given): given for given in scores}
-    texts = {key: (template_report(given), TEMPLATE) for key, given in distinct.items()}
-    if writer is not None:
-        texts |= _ask_all(distinct, writer)
-    return pd.DataFrame(
-        {
-            "image_id": predictions["image_id"].to_numpy(),
-            "scores": scores,
-            "caption": predictions["caption"].to_numpy(),
-            "report": [texts[_key(given)][0] for given in scores],
-            "generator": [texts[_key(given)][1] for given in scores],
-        }
-    )
+    from iqagpt.chat.space import read_space
+
+    client = None
+    if endpoint is not None:
+        client = open_client(
+            endpoint, model or "default", allow_remote=allow_remote, timeout_s=timeout_s, max_retries=max_retries
+        )
+    return ReportWriter(client, read_space(space) if space else None, AnswerCache(cache) if cache and client else None)
 
 
-def report_metrics(reports: pd.DataFrame, generator: str) -> dict[str, Any]:
-    """Return the content of ``metrics/report.json``.
-
-    ``n`` reports; ``fallbacks``, those that the template wrote in place of `generator`; ``unparsed``, those with a
-    criterion that could not be determined.
-    """
-    return {
-        "generator": generator,
-        "n": len(reports),
-        "fallbacks": int((reports["generator"] != generator).sum()),
-        "unparsed": int(sum(len(scores) < len(KEYS) for scores in reports["scores"])),
-    }
+def space_key(scores: Scores) -> str:
+    """Return a short text for four scores: ``3-2-n-1``; ``n`` for no lesion, ``u`` where undetermined."""
+    return "-".join("u" if key not in scores else "n" if scores[key] is None else str(scores[key]) for key in KEYS)
 
 
-def save_reports(path: Path, reports: pd.DataFrame) -> None:
-    """Write the folder ``reports``: ``reports.jsonl`` for programs, ``reports.md`` for people, ``manifest.csv``."""
-    lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in reports.to_dict("records")]
-    manifest = pd.DataFrame({"image_id": reports["image_id"], "generator": reports["generator"]})
-    for key in KEYS:
-        manifest[key] = pd.array([scores.get(key) for scores in reports["scores"]], dtype="Int64")
-    manifest["unparsed"] = [";".join(k for k in KEYS if k not in scores) for scores in reports["scores"]]
-    with create_artifact(path, "reports") as writer:
-        writer.manifest(manifest)
-        (writer.path / "reports.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        (writer.path / "reports.md").write_text(_markdown(reports), encoding="utf-8", newline="\n")
-
-
-def _ask_all(distinct: dict[tuple, _Scores], writer: Writer) -> dict[tuple, tuple[str, str]]:
-    texts = {}
-    failures = 0
-    for number, (key, scores) in enumerate(tqdm(distinct.items(), desc="reports", unit="report", disable=None)):
-        try:
-            text = writer.complete(report_messages(scores)).strip()
-        except ChatUnavailableError as error:
-            if number == 0:
-                raise
-            text, problems = "", [str(error)]
-            failures += 1
-        except ChatFailedError as error:
-            text, problems = "", [str(error)]
-            failures += 1
-        else:
-            problems = find_problems(text, scores)
-            failures = 0
-        if problems:
-            logger.warning("report for scores %s falls back to the template: %s", list(key), "; ".join(problems))
-        else:
-            texts[key] = (f"{text}\n\n{DIRECTION} {DISCLAIMER}", OPENAI)
-        if failures == _GIVE_UP_AFTER:
-            logger.warning("%d failures in a row: the remaining reports come from the template", failures)
-            break
-    return texts
-
-
-def _key(scores: _Scores) -> tuple:
-    return tuple(scores.get(key, UNKNOWN) for key in KEYS)
-
-
-def _markdown(reports: pd.DataFrame) -> str:
-    parts = [
-        "# CT image quality reports\n",
-        f"{len(reports)} images. Scores are read from the captioner's captions, never from a language model. "
-        f"{DIRECTION}\n",
-        f"**{DISCLAIMER}**\n",
-    ]
-    for row in reports.itertuples():
-        values = "; ".join(f"{c.title}: {_shown(row.scores, c.key)}" for c in CRITERIA)
-        # As indented blocks, so that no text of a model is taken for Markdown or HTML.
-        parts += [f"## {row.image_id}\n", f"Scores: {values}. Written by: {row.generator}.\n"]
-        parts += ["Caption:\n", _block(row.caption), "Report:\n", _block(row.report)]
-    return "\n".join(parts)
-
-
-def _shown(scores: _Scores, key: str) -> str:
-    if key not in scores:
-        return UNKNOWN
-    return "N/A" if scores[key] is None else str(scores[key])
-
-
-def _wrap(line: str) -> list[str]:
-    return textwrap.wrap(line, _WRAP, break_on_hyphens=False)
-
-
-def _block(text: str) -> str:
-    lines = [part for line in text.splitlines() for part in (_wrap(line) or [""])]
-    return "".join(f"    {line}".rstrip() + "\n" for line in lines)
+def _fallback(scores: Scores, findings: tuple[str, ...]) -> Report:
+    shown = "; ".join(findings)[:500]
+    logger.warning("report for scores %s falls back to the template: %s", space_key(scores), shown)
+    return Report(template_report(scores), "fallback", findings)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from iqagpt.chat.command import (
+from iqagpt.chat.chat_command import (
     NO_MODEL,
     AllowRemote,
     Endpoint,

@@ -52,12 +52,17 @@ def _changed(key: str, sentence: str, scores: Scores) -> Iterator[tuple[str, str
             yield "number of another score", sentence.replace(f"(score {score})", f"(score {other})")
             yield "words of another score", swapped.replace(f"(score {other})", f"(score {score})")
         criterion = next(c for c in CRITERIA if c.key == key)
-        words = f"{criterion.title}: {describe(criterion, other)}".replace(f": {NO_LESION}", ": no lesions are identified")
+        words = f"{criterion.title}: {describe(criterion, other)}".replace(
+            f": {NO_LESION}", ": no lesions are identified"
+        )
         yield "scale words of another score", words if score is None else f"{words} (score {score})"
     yield "sentence twice", f"{sentence}. {sentence}"
     if key != "diagnostic_confidence":  # the impression rates it too
         yield "sentence missing", "The slice was reviewed"
-    yield "another criterion's name", sentence.replace(*_RENAMED[key]) if score is not None else "Image noise is not applicable"
+    yield (
+        "another criterion's name",
+        sentence.replace(*_RENAMED[key]) if score is not None else "Image noise is not applicable",
+    )
     for match in _NEGATE.finditer(sentence):
         if score is not None:
             yield "negation", f"{sentence[: match.end()]} not{sentence[match.end() :]}"
@@ -83,9 +88,23 @@ _RENAMED = {
 #: Scores that a grade of `_ELSE` can truly be said of, by criterion: written by hand, not taken from the verifier.
 _TRUE_OF: dict[str, dict[str, str]] = {
     "noise": {"excellent": "1", "average": "2", "sub-optimal": "3", "unacceptable": "4", "poor": "34"},
-    "small_structures": {"excellent": "1", "average": "2", "sub-optimal": "3", "unacceptable": "4", "poor": "34", "blurred": "34"},
+    "small_structures": {
+        "excellent": "1",
+        "average": "2",
+        "sub-optimal": "3",
+        "unacceptable": "4",
+        "poor": "34",
+        "blurred": "34",
+    },
     "lesion_conspicuity": {"excellent": "1", "sub-optimal": "3", "unacceptable": "4", "poor": "34", "blurred": "4"},
-    "diagnostic_confidence": {"excellent": "1", "average": "2", "sub-optimal": "3", "complete": "1", "poor": "4", "unacceptable": "4"},
+    "diagnostic_confidence": {
+        "excellent": "1",
+        "average": "2",
+        "sub-optimal": "3",
+        "complete": "1",
+        "poor": "4",
+        "unacceptable": "4",
+    },
 }
 
 

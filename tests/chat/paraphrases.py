@@ -484,7 +484,12 @@ _UNSEEN_SENTENCES: Sentences = {
 
 UNSEEN = Half(
     sentences=_UNSEEN_SENTENCES,
-    openings=("", "The quality of one axial CT slice was evaluated. ", "FINDINGS: ", "Quality assessment of a CT slice. "),
+    openings=(
+        "",
+        "The quality of one axial CT slice was evaluated. ",
+        "FINDINGS: ",
+        "Quality assessment of a CT slice. ",
+    ),
     connectives=("", "Consequently, ", "Accordingly, ", "Finally, "),
     closings=("", " For research use only.", " This assessment concerns the slice alone."),
     reports=(
@@ -602,7 +607,12 @@ _FINAL_SENTENCES: Sentences = {
 
 FINAL = Half(
     sentences=_FINAL_SENTENCES,
-    openings=("", "Image quality report for one CT slice. ", "IMAGE QUALITY\n", "The following report concerns image quality. "),
+    openings=(
+        "",
+        "Image quality report for one CT slice. ",
+        "IMAGE QUALITY\n",
+        "The following report concerns image quality. ",
+    ),
     connectives=("", "Therefore, ", "As a consequence, ", "Taken together, "),
     closings=("", " Research use only.", " No statement is made on clinical findings."),
     reports=(),

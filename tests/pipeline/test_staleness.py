@@ -56,6 +56,7 @@ PATHS = {
     "read.table": "read",
     "caption.vocabulary": "caption",
     "pretrain.weights": "pretrain",
+    "report.space": "report",
 }
 LEAVES = [".".join(path) for path, _ in leaves(PARAMS)]
 
