@@ -118,7 +118,7 @@ def save(file: Path, values: np.ndarray) -> None:
         ("a.tif", HU.astype(np.float32), WINDOW, "floating point from -1000 to 1000, expected 0"),
         ("a.tif", np.array([[0, np.nan]], np.float32), WINDOW, "floating point"),
         ("a.tif", HU.astype(np.int32), WINDOW, "pixels of mode I"),
-        ("a.npy", GREY / 255.0, WINDOW, "values from 0 to 0.862745 are not HU"),
+        ("a.npy", GREY / 255.0, WINDOW, "values from 0 to 1 are not HU"),
         ("a.npy", np.array([[0, np.nan]]), WINDOW, "NaN or infinite"),
         ("a.npy", np.zeros((2, 2, 2, 3)), WINDOW, "an array of shape"),
         ("a.npy", np.zeros((0, 3)), WINDOW, "an array of shape"),

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 SOME_FAILED, NOTHING_USABLE, NO_MODEL, NO_ROOM, INTERRUPTED = 3, 4, 5, 7, 130
 _BY_SUFFIX = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "table"}
 _FORMATS = ("table", "json", "jsonl", "csv")
-_MOST_PROBLEMS = 5
 
 
 def assess(
@@ -125,13 +124,14 @@ def _assess(
     def tell(record: "Record") -> None:
         if not quiet and (output is not None or form in ("jsonl", "csv")):
             bar.clear()
-            typer.echo("\n".join(series_lines(record)[1:]), err=True)
+            typer.echo("\n".join(series_lines(record, with_means=False)), err=True)
 
     # The table itself shows how far it is; a bar would cut through it.
     hidden = True if quiet or (output is None and sys.stdout.isatty()) else None
-    with tqdm(total=found.slices, desc="assess", unit="slice", disable=hidden, file=sys.stderr) as bar:
+    bar = tqdm(total=found.slices, desc="assess", unit="slice", disable=hidden, file=sys.stderr)
+    with closing(writer), bar:
         totals = assess_found(found, assessor, writer, window_hu=window, progress=bar.update, on_series=tell)
-    writer.finish()
+        writer.finish()
     return totals
 
 
@@ -203,14 +203,16 @@ def _model_errors() -> Iterator[None]:
 
 
 def _tell_problems(found: "Found") -> None:
-    for problem in found.problems[:_MOST_PROBLEMS]:
+    from iqagpt.assessment.output import MOST_PROBLEMS
+
+    for problem in found.problems[:MOST_PROBLEMS]:
         typer.echo(f"{problem.name}: {problem.status}: {problem.reason}", err=True)
-    if len(found.problems) > _MOST_PROBLEMS:
-        typer.echo(f"and {len(found.problems) - _MOST_PROBLEMS} more files that were not assessed", err=True)
+    if len(found.problems) > MOST_PROBLEMS:
+        typer.echo(f"and {len(found.problems) - MOST_PROBLEMS} more files that were not assessed", err=True)
 
 
 def _summary(totals: "Totals", output: Path | None) -> str:
-    parts = [f"{totals.assessed} slices assessed"]
+    parts = [f"{totals.assessed} slice{'s' * (totals.assessed != 1)} assessed"]
     parts += [f"{totals.reused} taken over"] if totals.reused else []
     parts += [f"{totals.failed} failed"] if totals.failed else []
     parts += [f"{totals.skipped} skipped"] if totals.skipped else []

@@ -21,6 +21,7 @@ from iqagpt.images import SUFFIXES, image_kind, open_image
 
 FAILED, SKIPPED = "failed", "skipped"
 _ALL_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+_NO_WINDOW = "its grey levels cannot be told in HU; state the HU of black and of white: --window LOWER UPPER"
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -138,6 +139,11 @@ def printable(text: str) -> str:
 
 def _files(path: Path, scratch: Path, search: "_Search", stack: contextlib.ExitStack) -> Iterator[tuple[Path, str]]:
     """Yield the files of one input with their names; what an archive holds besides becomes a problem."""
+    try:
+        path.stat()
+    except OSError as error:
+        search.problems.append(Problem(printable(path.as_posix()), FAILED, f"cannot be read ({error.strerror})"))
+        return
     archive = path.is_file() and not image_kind(path) and zipfile.is_zipfile(path)
     if not path.is_dir() and not archive:
         yield path, path.as_posix()
@@ -171,8 +177,12 @@ class _Search:
             return
         self._seen.add(resolved)
         name = printable(name)
+        picture = image_kind(path) in ("PNG", "TIFF") and path.is_file()
+        if picture and self._window_hu is None:
+            self.problems.append(Problem(name, FAILED, _NO_WINDOW))
+            return
         try:
-            if image_kind(path) in ("PNG", "TIFF") and path.is_file():  # read whole, so not opened twice
+            if picture:  # read whole, so not opened twice
                 slices = [SliceFile(path, name, 0, None)]
             else:
                 with open_image(path, self._window_hu) as image:

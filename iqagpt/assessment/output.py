@@ -10,9 +10,11 @@ from iqagpt.assessment.records import OK, RUN, SERIES, SLICE
 from iqagpt.criteria import CRITERIA, KEYS, SCORES
 
 FORMATS = ("table", "json", "jsonl", "csv")
-_NAME_WIDTH, _CELL_WIDTH, _TEXT_WIDTH = 36, 13, 100
+_NAME_WIDTH, _CELL_WIDTH = 36, 13
 _HEADINGS = ("noise", "structures", "lesion", "confidence")
 _MOST_WARNINGS = 8
+#: Files of no series that are named; more are counted.
+MOST_PROBLEMS = 5
 
 
 class Sink(Protocol):
@@ -111,36 +113,44 @@ class TableSink:
 
     def __init__(self, stream: TextIO, *, with_report: bool = False) -> None:
         self._stream, self._with_report = stream, with_report
-        self._series: int | None = None
         self._run: Mapping[str, Any] = {}
+        self._headed = self._any_assessed = False
+        self._alone = 0
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write one record."""
         if record["record"] == RUN:
             self._run = record
         elif record["record"] == SERIES:
+            # The heading serves several series of one slice.
+            self._headed = record["slices"] == 1
             self._print(*series_lines(record), "")
         elif record["series"] is None:
-            self._print(f"{record['input']}: {record['status']}: {record['problem']}")
+            self._alone += 1
+            if self._alone <= MOST_PROBLEMS:
+                self._print(f"{record['input']}: {record['status']}: {record['problem']}")
         else:
             self._write_slice(record)
 
     def close(self) -> None:
         """Say what the numbers mean."""
-        if self._series is not None:
+        if self._alone > MOST_PROBLEMS:
+            self._print(f"and {self._alone - MOST_PROBLEMS} more files that were not assessed")
+        if self._any_assessed:
             self._print(
                 f"Scores: {self._run['direction']}; in brackets the score's probability; n/a: no lesion.",
                 f"Model {self._run['model']} {self._run['model_sha256'][:12]}. {self._run['note']}",
             )
 
     def _write_slice(self, record: Mapping[str, Any]) -> None:
-        if record["series"] != self._series:
-            self._series = record["series"]
+        if not self._headed:
+            self._headed = True
             self._print("slice".ljust(_NAME_WIDTH) + "".join(name.rjust(_CELL_WIDTH) for name in _HEADINGS))
         name = PurePosixPath(record["input"]).name + (f" [{record['slice']}]" if record["slice"] else "")
         if record["status"] != OK:
             self._print(f"{_shortened(name)} {record['status']}: {record['problem']}")
             return
+        self._any_assessed = True
         cells = [_cell(record["scores"][key], record["probabilities"][key]) for key in KEYS]
         self._print(_shortened(name).ljust(_NAME_WIDTH) + "".join(cell.rjust(_CELL_WIDTH) for cell in cells))
         if self._with_report:
@@ -150,10 +160,12 @@ class TableSink:
         self._stream.write("".join(f"{line}\n" for line in lines))
 
 
-def series_lines(record: Mapping[str, Any]) -> list[str]:
-    """Return the summary of a series in a few lines, aligned with the table."""
+def series_lines(record: Mapping[str, Any], *, with_means: bool = True) -> list[str]:
+    """Return the summary of a series in a few lines; the means stand below the table's columns."""
     means = ["-" if value is None else f"{value:.2f}" for value in record["mean_expected"].values()]
-    lines = ["mean of expected scores".ljust(_NAME_WIDTH) + "".join(mean.rjust(_CELL_WIDTH) for mean in means)]
+    lines = []
+    if with_means and record["assessed"] > 1:
+        lines.append("mean of expected scores".ljust(_NAME_WIDTH) + "".join(mean.rjust(_CELL_WIDTH) for mean in means))
     failed = f", {record['failed']} failed" if record["failed"] else ""
     lines.append(f"series {record['series']}: {record['name']}: {record['assessed']} assessed{failed}")
     if record["assessed"] > 1:

@@ -22,8 +22,9 @@ from iqagpt.data.ct_header import CTHeader
 _BODY_HU, _BONE_HU = -300, 300
 _LUNG_HU = (-950, -500)
 _SOFT_HU = (-200, 300)
-#: Least share of the image that a body fills, and of the body that is soft tissue; most bone in the body, lung in the image.
-_LEAST_BODY, _LEAST_SOFT, _MOST_BONE, _MOST_LUNG = 0.03, 0.6, 0.15, 0.15
+#: Least share of the image that a body fills, and of the body that is soft tissue; most bone in the body, lung in body and lung
+#: (real slices at the dome of the liver: .05 and .28).
+_LEAST_BODY, _LEAST_SOFT, _MOST_BONE, _MOST_LUNG = 0.03, 0.6, 0.15, 0.35
 #: Coarser grey levels than this hide noise.
 _MOST_STEP_HU = 4.0
 _HEAD = frozenset((
@@ -97,12 +98,12 @@ def image_warnings(image_hu: np.ndarray, image_size: int | None, window_hu: tupl
     if ((inside > _SOFT_HU[0]) & (inside < _SOFT_HU[1])).sum() < _LEAST_SOFT * filled:
         found.append("little soft tissue: not an abdomen, not CT, or not in HU")
     # A picture cut off at the window's upper end cannot tell bone.
-    bone = (inside > _BONE_HU).sum() / filled
-    if bone > _MOST_BONE:
+    elif (bone := (inside > _BONE_HU).sum() / filled) > _MOST_BONE:
         found.append(f"much bone ({bone:.0%} of the body): a head or limb?")
-    lung = ((image_hu > _LUNG_HU[0]) & (image_hu < _LUNG_HU[1])).sum() / image_hu.size
+    lung = int(((image_hu > _LUNG_HU[0]) & (image_hu < _LUNG_HU[1])).sum())
+    lung /= lung + filled
     if lung > _MOST_LUNG:
-        found.append(f"much lung ({lung:.0%} of the image): a chest?")
+        found.append(f"much lung ({lung:.0%} of the trunk): a chest?")
     if inside.min() > window_hu[1] or inside.max() < window_hu[0]:
         found.append(f"nothing within the model's window [{window_hu[0]:g}, {window_hu[1]:g}] HU")
     return found
@@ -123,7 +124,7 @@ def header_warnings(header: CTHeader, seen: Seen) -> list[str]:
     found = []
     part = header.body_part
     if part and part not in seen.body_parts:
-        found.append(f"{'head' if part in _HEAD else 'body part'} ({part}), not an abdomen")
+        found.append(f"{'head' if part in _HEAD else 'body part'}, by its header {part}, not an abdomen")
     # Two values: the kernel and the strength of an iterative method.
     kernel = header.kernel.split("/")[0].strip()
     if _HEAD_KERNEL.fullmatch(kernel):
