@@ -102,10 +102,10 @@ def summarise_maps(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        By source of the caption: ``images``, ``patients``; by criterion mean ``share``, ``flatness``, and ``gain``, the mean share over
-        the mean area share, 1 where the map ignores the lesion; ``area_share``; ``above_area``, the part of the images in which the
-        lesion's words draw on its patches more than their area; ``noise_flatter``, in which the map of noise is flatter than that of the
-        lesion. Empty without images.
+        By source of the caption: ``images``, ``patients``; by criterion mean ``share``, ``flatness``, and ``gain``, the mean share
+        over the mean area share (1: the map ignores the lesion); ``area_share``; ``above_area``, the part of the images
+        in which the lesion's words draw on its patches more than their area; ``noise_flatter``, in which the map of noise is
+        flatter than that of the lesion. Empty without images.
     """
     found: dict[str, Any] = {}
     for source, part in table.groupby("caption_of", sort=True):

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +23,13 @@ from iqagpt.explain.style import (
     variant_name,
 )
 
-_CARD_MM, _IMAGE_MM = 58.0, 50.0
-_LINE_MM = 2.55
-_LETTERS = 104
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+_CARD_MM, _IMAGE_MM = 51.0, 46.0
+_LINE_MM = 2.6
+_LETTERS = 116
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,15 @@ class Card:
     report: str
 
 
-def choose_cards(scores: np.ndarray, count: int) -> np.ndarray:
-    """Choose images spread evenly from the best to the worst.
+def choose_cards(scores: np.ndarray, slices: np.ndarray, count: int) -> np.ndarray:
+    """Choose images spread evenly from the best to the worst, of different slices where there are enough.
 
     Parameters
     ----------
     scores : ndarray, (N, 4), float64
         The reader's scores, NaN for no lesion.
+    slices : ndarray, (N,)
+        The slice that each image shows.
     count : int
         How many at most.
 
@@ -70,7 +77,13 @@ def choose_cards(scores: np.ndarray, count: int) -> np.ndarray:
     """
     # Images without a lesion are not better for it, but those with one show all four scores.
     order = np.lexsort((np.arange(len(scores)), np.isnan(scores).any(1), np.nanmean(scores, axis=1)))
-    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
+    chosen: list[int] = []
+    for target in np.linspace(0, len(order) - 1, min(count, len(order))):
+        nearest = order[np.argsort(np.abs(np.arange(len(order)) - target), kind="stable")]
+        seen = set(slices[chosen])
+        fresh = [i for i in nearest if slices[i] not in seen] or [i for i in nearest if i not in chosen]
+        chosen.append(int(fresh[0]))
+    return np.array(chosen)
 
 
 def draw_cards(cards: Sequence[Card], source: str, folder: Path) -> Drawn:
@@ -84,26 +97,28 @@ def draw_cards(cards: Sequence[Card], source: str, folder: Path) -> Drawn:
     folder : path
     """
     height = _CARD_MM * len(cards)
+    whose = source_name(source)
     with journal_style():
         figure = new_figure(PAGE_MM, height)
         figure.set_layout_engine("none")
         for index, card in enumerate(cards):
             top = height - index * _CARD_MM
-            box = (1 / PAGE_MM, (top - 4 - _IMAGE_MM) / height, _IMAGE_MM / PAGE_MM, _IMAGE_MM / height)
-            axes = figure.add_axes(box)
+            bottom = top - (_CARD_MM + _IMAGE_MM) / 2
+            axes = figure.add_axes((1 / PAGE_MM, bottom / height, _IMAGE_MM / PAGE_MM, _IMAGE_MM / height))
             show_slice(axes, card.image, card.image.shape)
             _write(figure, card, source, top, height)
             if index:
                 figure.add_artist(_rule(top / height))
+        scores = (
+            f"{variant_name(card.variant)}: {whose} {_scores(card.truth)}, IQAGPT {_scores(card.predicted)}."
+            for card in cards
+        )
         drawn = Drawn(
-            f"fig4_examples_{source}.svg",
-            f"Examples from best to worst: captions, scores beside the {source_name(source)}'s, reports",
-            f"Test images spread evenly over the {source_name(source)}'s mean score, with IQAGPT's caption, its scores ({DIRECTION}) and the report written from "
-            "them (paper, Fig. 4). Research use; not for diagnosis.",
-            " ".join(
-                f"{variant_name(card.variant)}: {source_name(source)} {_scores(card.truth)}, IQAGPT {_scores(card.predicted)}."
-                for card in cards
-            ),
+            "fig4_examples.svg",
+            f"Examples from best to worst: captions, scores beside the {whose}'s, reports",
+            f"Test images spread evenly over the {whose}'s mean score, with IQAGPT's caption, its scores ({DIRECTION}; orange: "
+            "another than the truth) and the report written from them (paper, Fig. 4). Research use; not for diagnosis.",
+            f"Scores in the order {', '.join(SHORT_TITLES.values()).lower()}. {' '.join(scores)}",
         )
         return save_svg(figure, folder, drawn)
 
@@ -112,17 +127,17 @@ def _scores(scores: dict[str, str]) -> str:
     return "/".join(scores[key] for key in KEYS)
 
 
-def _rule(y: float) -> "object":
+def _rule(y: float) -> "Line2D":
     from matplotlib.lines import Line2D
 
     return Line2D([0.005, 0.995], [y, y], color="#999999", linewidth=0.5)
 
 
-def _write(figure, card: Card, source: str, top: float, height: float) -> None:  # noqa: ANN001
+def _write(figure: "Figure", card: Card, source: str, top: float, height: float) -> None:
     left = _IMAGE_MM + 5
-    line = top - 5.5
-    columns = (left, left + 34, left + 62)
-    heads = (variant_name(card.variant), source_name(source), method_name("iqagpt"))
+    line = top - 5.0
+    columns = (left, left + 54, left + 84)
+    heads = (f"{variant_name(card.variant)[:18]}: {DIRECTION}", source_name(source), method_name("iqagpt"))
     for x, text in zip(columns, heads, strict=True):
         figure.text(x / PAGE_MM, line / height, text, fontsize=7, fontweight="bold", parse_math=False)
     for key in KEYS:
@@ -130,9 +145,8 @@ def _write(figure, card: Card, source: str, top: float, height: float) -> None: 
         share = card.probabilities.get(key)
         said = card.predicted[key] + ("" if share is None else f"  (probability {share:.2f})")
         colour = "black" if card.truth[key] == card.predicted[key] else "#D55E00"
-        for x, text, tint in zip(
-            columns, (SHORT_TITLES[key], card.truth[key], said), ("black", "black", colour), strict=True
-        ):
+        texts = ((SHORT_TITLES[key], "black"), (card.truth[key], "black"), (said, colour))
+        for x, (text, tint) in zip(columns, texts, strict=True):
             figure.text(x / PAGE_MM, line / height, text, fontsize=6.5, color=tint)
     room = int((line - 1.5 - (top - _CARD_MM)) / _LINE_MM)
     for number, words in enumerate(_lines(card, room)):
@@ -141,8 +155,9 @@ def _write(figure, card: Card, source: str, top: float, height: float) -> None: 
 
 
 def _lines(card: Card, room: int) -> list[str]:
-    """Return caption and report in as many lines as there is room for; dots say that more follows."""
+    """Return caption and report, without its technique, as lines; dots say that there is no room for more."""
     _, found, body = card.report.partition("IMAGE QUALITY")
-    texts = (f"Caption: {card.caption}", f"Report: {body if found else card.report}" if card.report else "")
+    report = [" ".join(part.split()) for part in (body if found else card.report).split("\n\n") if part.strip()]
+    texts = [f"Caption: {card.caption}", *(["Report: " + report[0], *report[1:]] if report else [])]
     lines = [line for text in texts for line in textwrap.wrap(text, _LETTERS)]
     return lines if len(lines) <= room else [*lines[: room - 1], f"{lines[room - 1][: _LETTERS - 2]} …"]

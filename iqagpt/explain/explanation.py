@@ -1,7 +1,7 @@
 """The folder ``figures``: the paper's figures 2, 4 and 6 to 9 as SVG, what they show as CSV, and the metrics of what they claim.
 
-``figures.json`` lists the figures with title, caption and description; ``manifest.csv`` lists the tables. ``classes.csv``,
-``accuracy.csv`` and ``embedding_*.csv`` suit DVC's templates.
+``figures.json`` lists the figures with title, caption and description; ``manifest.csv`` lists the tables, of which ``classes.csv``,
+``accuracy.csv``, ``lesion_share.csv``, ``token_attention.csv`` and ``embedding_*.csv`` suit DVC's templates.
 """
 
 import json
@@ -22,7 +22,7 @@ from iqagpt.criteria import KEYS, NO_LESION
 from iqagpt.device import pick_device
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation.comparison import IQAGPT, Comparison, load_comparison
-from iqagpt.explain.attribution import measure_maps, summarise_maps
+from iqagpt.explain.attribution import LESION, measure_maps, summarise_maps
 from iqagpt.explain.cards import Card, choose_cards, draw_cards
 from iqagpt.explain.feature_figure import draw_features
 from iqagpt.explain.features import (
@@ -55,6 +55,7 @@ _TABLES = {
     "grad_cam": "check of Fig. 9: attribution on the lesion, and flatness, image by image",
     "classes": "true and predicted classes of IQAGPT by criterion, one row per image",
     "accuracy": "mean accuracy of IQAGPT by image quality",
+    "lesion_share": "check of Fig. 9: attribution of the lesion's words on the lesion's patches, and their share of the area",
 }
 
 
@@ -166,8 +167,8 @@ def write_figures(output: Path, inputs: Inputs, params: ExplainParams) -> dict[s
     Returns
     -------
     dict
-        ``metrics/explain.json``: ``score_source``, ``n_images``; ``features`` by model, ``token_attention`` by criterion, ``grad_cam`` by
-        whose caption was explained.
+        ``metrics/explain.json``: ``score_source``, ``n_images``; ``features`` by model, ``token_attention`` by criterion,
+        ``grad_cam`` by whose caption was explained.
     """
     data = inputs.data
     with create_artifact(output, "figures") as writer:
@@ -242,7 +243,9 @@ def _word_maps(inputs: Inputs, params: ExplainParams, folder: Path) -> Part:
     table = measure_maps(inputs.model, inputs.tokenizer, _pick(inputs.images, chosen), captions, mask)
     largest = max(sizes, key=lambda row: (sizes[row], -row))
     figure = draw_word_maps(_examples(inputs, np.flatnonzero(rows == largest), mask[largest]), folder)
-    return "grad_cam", figure, summarise_maps(table), {"grad_cam": table}
+    lesion = table[(table["criterion"] == LESION) & (table["caption_of"] == READER)]
+    tables = {"grad_cam": table, "lesion_share": lesion[["image_id", "variant", "area_share", "share"]]}
+    return "grad_cam", figure, summarise_maps(table), tables
 
 
 def _examples(inputs: Inputs, of_slice: np.ndarray, mask: np.ndarray) -> list[Explained]:
@@ -260,8 +263,8 @@ def _examples(inputs: Inputs, of_slice: np.ndarray, mask: np.ndarray) -> list[Ex
 def _cards(inputs: Inputs, count: int, folder: Path) -> Drawn:
     truth, predicted = inputs.data.truth, inputs.data.predictions[IQAGPT]
     said, stated = labels(predicted), labels(truth)
-    cards = []
-    for index in choose_cards(truth[list(KEYS)].to_numpy(dtype=float, na_value=np.nan), count):
+    given, cards = truth[list(KEYS)].to_numpy(dtype=float, na_value=np.nan), []
+    for index in choose_cards(given, truth["slice_id"].to_numpy(), count):
         row = truth.iloc[index]
         probabilities = {key: _probability(predicted.iloc[index], key, said[key].iloc[index]) for key in KEYS}
         cards.append(

@@ -40,7 +40,7 @@ def draw_features(embeddings: dict[str, Embedding], images: pd.DataFrame, key: s
     scores = images[key].to_numpy(dtype=int)
     seeds = len(next(iter(embeddings.values())).points)
     with journal_style():
-        figure = new_figure(PAGE_MM, 74)
+        figure = new_figure(PAGE_MM, 80)
         panels = figure.subplots(1, len(embeddings), squeeze=False)[0]
         for letter, axes, (model, found) in zip(string.ascii_lowercase, panels, embeddings.items(), strict=False):
             for score in SCORES:
@@ -56,20 +56,21 @@ def draw_features(embeddings: dict[str, Embedding], images: pd.DataFrame, key: s
         whose = f"{SHORT_TITLES[key].lower()}, {DIRECTION}, {source_name(source)}"
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=whose)
         drawn = Drawn(
-            f"fig7_features_{source}.svg",
+            "fig7_features.svg",
             f"CLS features of {', '.join(map(method_name, embeddings))} by score",
             f"t-SNE of the image encoders' CLS tokens, {len(images)} test images, coloured by the {source_name(source)}'s score of "
-            f"{SHORT_TITLES[key].lower()} ({DIRECTION}; paper, Fig. 7). Above: silhouette of the scores as clusters, and rank correlation of an image's "
-            f"score with the mean score of its nearest neighbours from other slices, mean and SD of {seeds} runs; the first run is drawn.",
+            f"{SHORT_TITLES[key].lower()} ({DIRECTION}; paper, Fig. 7). Above: silhouette of the scores as clusters (-1 to 1), and "
+            "rank correlation ρ of an image's score with the mean score of its nearest neighbours from other slices, mean and SD "
+            f"of {seeds} runs; the first run is drawn.",
             "Scatter plots. "
-            + "; ".join(f"{method_name(m)}: {_numbers(e).replace(chr(10), ', ')}" for m, e in embeddings.items()),
+            + "; ".join(f"{method_name(m)}: {_numbers(e)}" for m, e in embeddings.items()).replace("\n", ", "),
         )
         return save_svg(figure, folder, drawn)
 
 
 def _numbers(found: Embedding) -> str:
-    return f"silhouette {_mean(found.silhouette)}\nneighbours' scores {_mean(found.neighbours)}"
+    return f"silhouette {_mean(found.silhouette)}\nneighbours' scores ρ {_mean(found.neighbours)}"
 
 
 def _mean(values: np.ndarray) -> str:
-    return f"{values.mean():.2f} ± {values.std():.2f}" if len(values) else "undefined"
+    return f"{values.mean():.2f} ± {values.std():.3f}" if len(values) else "undefined"

@@ -1,9 +1,10 @@
 """Where the captioner looked for a word: Grad-CAM on the cross-attention (paper, Fig. 9).
 
-The map of a word is the cross-attention of the last layer at the position that predicts the word, times the gradient of the word's
-log-odds with respect to that attention, negative products set to 0, mean over heads. Source: Li et al., Align before fuse, 2021, whose
-visualisation the paper's captioner (Medical X-VL) inherits; there the gradient is that of image-text matching, here of the word
-itself. In the last layer a position's attention acts on its own word alone, so one backward pass serves all words of a batch.
+The map of a word is the cross-attention of the last layer at the position that predicts the word, times the gradient of the
+word's log-odds with respect to that attention, negative products set to 0, mean over heads. Source: Li et al., Align before fuse,
+2021, whose visualisation the paper's captioner (Medical X-VL) inherits; there the gradient is that of image-text matching, here
+of the word itself. In the last layer a position's attention acts on its own word alone, so one backward pass serves all words of
+a batch.
 
 Notes
 -----
@@ -124,7 +125,7 @@ def word_maps(
 
 def _relevance(model: Captioner, ids: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Return relevance of every image token for every token but the first, (B, T - 1, N)."""
-    # Whatever mode the caller is in: the clone is an ordinary tensor, and makes the graph reach the attention of frozen weights too.
+    # Whatever mode the caller is in. The clone is an ordinary tensor, and from the tokens the graph reaches frozen layers too.
     with torch.inference_mode(False), torch.enable_grad():
         tokens = model.encode_image(images.clone()).detach().requires_grad_()
         found = trace(model.text, ids, tokens)

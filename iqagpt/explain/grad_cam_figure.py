@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,15 @@ from iqagpt.explain.attribution import flatness
 from iqagpt.explain.grad_cam import WordMaps
 from iqagpt.explain.style import PAGE_MM, SHORT_TITLES, Drawn, journal_style, new_figure, save_svg, variant_name
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+
 #: Grey levels of pictures inside a figure, and pixels averaged along a side: less is not seen, more is many megabytes.
 GREYS, _AVERAGED_PX = 64, 2
 _OUTLINE = "#00e5a8"
+#: Attribution, in that of an equal map, of the brightest colour; from which on a patch is painted fully, and how fully.
+_TOP, _OPAQUE_FROM, _OPACITY = 8.0, 3.0, 0.75
 
 
 @dataclass(frozen=True)
@@ -80,15 +87,16 @@ def _describe(examples: Sequence[Explained]) -> Drawn:
     return Drawn(
         "fig9_word_maps.svg",
         "Where the captioner looks for the words that decide a score",
-        "Grad-CAM on the cross-attention of the decoder's last layer for the deciding words of the predicted caption (paper, Fig. 9), by patch; green: outline of "
-        f"the lesion. Images are averaged over {_AVERAGED_PX} x {_AVERAGED_PX} pixels for print.",
+        "Grad-CAM on the cross-attention of the decoder's last layer for the deciding words of the predicted caption (paper, "
+        "Fig. 9), by patch; green: outline of the lesion. Images are averaged over "
+        f"{_AVERAGED_PX} x {_AVERAGED_PX} pixels for print.",
         "CT slices with maps laid over them. Flatness of the maps (1 the same everywhere, 0 a single patch): "
         + "; ".join(texts)
         + ".",
     )
 
 
-def _draw_image(axes, example: Explained) -> None:  # noqa: ANN001
+def _draw_image(axes: "Axes", example: Explained) -> None:
     height, width = example.image.shape
     small = example.image.reshape(height // _AVERAGED_PX, _AVERAGED_PX, width // _AVERAGED_PX, _AVERAGED_PX).mean(
         (1, 3)
@@ -98,7 +106,7 @@ def _draw_image(axes, example: Explained) -> None:  # noqa: ANN001
         axes.contour(example.lesion, [0.5], colors=_OUTLINE, linewidths=0.6)
 
 
-def show_slice(axes, image: np.ndarray, shape: tuple[int, int]) -> None:  # noqa: ANN001
+def show_slice(axes: "Axes", image: np.ndarray, shape: tuple[int, int]) -> None:
     """Show a windowed image in [0, 1] in grey, in the pixel coordinates of `shape`, without axes."""
     extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
     axes.imshow(
@@ -108,15 +116,13 @@ def show_slice(axes, image: np.ndarray, shape: tuple[int, int]) -> None:  # noqa
     axes.spines[:].set_visible(False)
 
 
-def _draw_weights(axes, weights: np.ndarray, shape: tuple[int, int]) -> "object":  # noqa: ANN001
-    top = 8.0
-    extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
-    return axes.imshow(
-        weights,
-        cmap="inferno",
-        vmin=0,
-        vmax=top,
-        extent=extent,
-        interpolation="none",
-        alpha=np.clip(weights / 4, 0.0, 0.75),
-    )
+def _draw_weights(axes: "Axes", weights: np.ndarray, shape: tuple[int, int]) -> "ScalarMappable":
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colours = ScalarMappable(Normalize(0, _TOP), "inferno")
+    painted = colours.to_rgba(weights)
+    # What is not looked at stays to be seen.
+    painted[..., 3] = np.clip(weights / _OPAQUE_FROM, 0.0, 1.0) * _OPACITY
+    axes.imshow(painted, extent=(-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5), interpolation="none")
+    return colours

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from iqagpt.criteria import KEYS, NO_LESION, SCORES
@@ -52,14 +53,13 @@ def draw_readings(scores: pd.DataFrame, folder: Path) -> Drawn:
                 draw_shares(axes, score_shares(own, key).reindex(variants, fill_value=0.0).rename(index=variant_name))
             name = f"{reader}, learned" if own[FLAG].any() and len(readers) > 1 else str(reader)
             row[0].set_ylabel(name.replace("_", " "), parse_math=False)
-        _finish(figure, panels)
-        many = "s" if len(readers) > 1 else ""
-        whose = f"{source_name(source)}{many}"
+        whose = f"{source_name(source)}{'s' if len(readers) > 1 else ''}"
+        _finish(figure, panels, f"score by the {whose}")
         drawn = Drawn(
-            f"fig2_readings_{source}.svg",
+            "fig2_readings.svg",
             f"Scores by image quality: {whose}",
-            f"Share of images with each score ({DIRECTION}) by image quality, all {scores['image_id'].nunique()} images, as scored by "
-            f"the {whose} (paper, Fig. 2).",
+            f"Share of images with each score ({DIRECTION}) by image quality, all {scores['image_id'].nunique()} images, as scored "
+            f"by the {whose} (paper, Fig. 2).",
             "Stacked bars, one per image quality and criterion. " + _commonest(scores, variants),
         )
         return save_svg(figure, folder, drawn)
@@ -84,8 +84,8 @@ def prediction_shares(data: Comparison) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``method`` (``truth`` last), ``criterion``, ``score`` (``1`` to ``4``, ``no lesion``, ``unparsed``), ``share`` of the images, 0 to
-        1. Fractional scores are rounded.
+        ``method`` (``truth`` last), ``criterion``, ``score`` (``1`` to ``4``, ``no lesion``, ``unparsed``), ``share`` of the
+        images, 0 to 1. Fractional scores are rounded.
     """
     rows = []
     classes = {method: labels(table) for method, table in data.predictions.items()} | {TRUTH: labels(data.truth)}
@@ -124,23 +124,23 @@ def draw_predictions(shares: pd.DataFrame, source: str, images: int, folder: Pat
         figure = new_figure(PAGE_MM, len(methods) * _BAR_MM + 25)
         panels = figure.subplots(1, len(KEYS), sharex=True, sharey=True, squeeze=False)
         for key, axes in zip(KEYS, panels[0], strict=True):
-            own = shares[shares["criterion"] == key].pivot(index="method", columns="score", values="share")
+            own = shares[shares["criterion"] == key].pivot_table(index="method", columns="score", values="share")
             draw_shares(axes, own.loc[methods, grades].rename(index=names))
             axes.axhline(len(methods) - 1.5, color="black", linewidth=0.6)
         panels[0, 0].get_yticklabels()[-1].set_fontweight("bold")
-        _finish(figure, panels)
+        _finish(figure, panels, "score")
         drawn = Drawn(
-            f"fig6_predictions_{source}.svg",
+            "fig6_predictions.svg",
             f"Predicted scores beside the {source_name(source)}'s",
-            f"Share of the {images} test images with each score ({DIRECTION}) by method; last row: the {source_name(source)}, the truth here "
-            "(paper, Fig. 6). Fractional scores are rounded.",
+            f"Share of the {images} test images with each score ({DIRECTION}) by method; last row: the {source_name(source)}, the "
+            "truth here (paper, Fig. 6). Fractional scores are rounded.",
             "Stacked bars, one per method and criterion, the truth below. " + _distances(shares, methods, names),
         )
         return save_svg(figure, folder, drawn)
 
 
 def _distances(shares: pd.DataFrame, methods: list[str], names: dict[str, str]) -> str:
-    wide = shares.pivot(index=["criterion", "score"], columns="method", values="share")
+    wide = shares.pivot_table(index=["criterion", "score"], columns="method", values="share")
     apart = wide.sub(wide[TRUTH], axis=0).abs().sum() / 2 / len(KEYS)
     return (
         "Share of scores that would have to change for the truth's distribution, mean of the criteria: "
@@ -149,9 +149,9 @@ def _distances(shares: pd.DataFrame, methods: list[str], names: dict[str, str]) 
     )
 
 
-def _finish(figure: "Figure", panels: "object") -> None:
+def _finish(figure: "Figure", panels: np.ndarray, whose: str) -> None:
     for key, axes in zip(KEYS, panels[0], strict=True):
         axes.set_title(title_of(key))
     figure.supxlabel("share of images", fontsize=7)
     handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names), title=f"score, {DIRECTION}")
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names), title=f"{whose}, {DIRECTION}")

@@ -1,7 +1,7 @@
 """One look for all figures: a journal's sizes, colours that colour-blind readers tell apart, text as outlines, equal bytes.
 
-Widths are those of one and two columns of most journals. Text is drawn as outlines of DejaVu Sans, which matplotlib brings along, so
-that a figure needs no font where it is shown or printed.
+Widths are those of one and two columns of most journals. Text is drawn as outlines of DejaVu Sans, which matplotlib brings
+along, so that a figure needs no font where it is shown or printed.
 """
 
 import textwrap
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from iqagpt.criteria import CRITERIA, NO_LESION
 
@@ -57,7 +59,7 @@ class Drawn:
     Attributes
     ----------
     file : str
-        Name of the SVG file.
+        Name of the SVG file; always the same, so that ``dvc plots`` finds it. Whose scores it shows stands in it.
     title : str
     caption : str
         What is shown, with direction of the scores and source of the truth.
@@ -139,7 +141,7 @@ def title_of(key: str, width: int = 24) -> str:
     return textwrap.fill(next(criterion.title for criterion in CRITERIA if criterion.key == key), width)
 
 
-def draw_shares(axes: "Axes", shares: "object") -> None:
+def draw_shares(axes: "Axes", shares: pd.DataFrame) -> None:
     """Draw rows of shares that add up to 1 as stacked bars, the first row on top.
 
     Parameters

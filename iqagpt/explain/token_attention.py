@@ -81,9 +81,9 @@ def group_attention(
     Returns
     -------
     DataFrame
-        Rows ``source`` (criterion whose tokens attend), ``target`` (a criterion or ``begin``), ``share`` of the attention, mean over
-        tokens and images, 0 to 1, adding up to 1 over the targets; and ``equal_share``, what it would be if every token
-        attended equally to itself and all before it.
+        Rows ``source`` (criterion whose tokens attend), ``target`` (a criterion or ``begin``), ``between`` (both), ``share`` of the
+        attention, mean over tokens and images, 0 to 1, adding up to 1 over the targets; and ``equal_share``, what it would be if
+        every token attended equally to itself and all before it.
     """
     device = next(model.parameters()).device
     groups = (BEGIN, *KEYS)
@@ -112,7 +112,13 @@ def _between(weights: np.ndarray, groups: list[str]) -> np.ndarray:
 
 def _table(shares: np.ndarray, groups: tuple[str, ...]) -> pd.DataFrame:
     rows = [
-        {"source": source, "target": target, "share": shares[0, i, j], "equal_share": shares[1, i, j]}
+        {
+            "source": source,
+            "target": target,
+            "between": f"{source} to {target}",
+            "share": shares[0, i, j],
+            "equal_share": shares[1, i, j],
+        }
         for i, source in enumerate(KEYS)
         for j, target in enumerate(groups)
         if j <= i + 1

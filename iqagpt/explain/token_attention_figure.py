@@ -1,6 +1,7 @@
 """Self-attention between the words of a caption, word by word and by criterion (paper, Fig. 8)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,10 @@ from iqagpt.explain.style import (
     save_svg,
 )
 from iqagpt.explain.token_attention import BEGIN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {BEGIN: "#bbbbbb", **dict(zip(KEYS, OKABE_ITO, strict=False))}
 _MAP_MM = 112.0
@@ -49,14 +54,16 @@ def draw_token_attention(
         drawn = Drawn(
             "fig8_token_attention.svg",
             "Self-attention between the words of a caption",
-            "Last layer of the decoder, mean over heads (paper, Fig. 8). Left: a predicted caption, from each word (row) to itself and those before it; "
-            f"white: later words, which it cannot see. Right: mean of {images} test images, by the criterion that words belong to; black lines: the shares if "
-            "attention were equal.",
+            "Last layer of the decoder, mean over heads (paper, Fig. 8). Left: the caption predicted most often, from each word (row) "
+            f"to itself and those before it; white: later words, which it cannot see. Right: mean of {images} test images, by the "
+            "criterion that words belong to; black lines: where colours would meet if attention were equal.",
             "A triangular map of attention between words, and stacked bars. "
             + "; ".join(
-                f"{SHORT_TITLES[row['source']]} to {_name(row['target'])} {row['share']:.0%} ({row['equal_share']:.0%} if equal)"
+                f"{SHORT_TITLES[row['source']]} to {_name(row['target'])} {row['share']:.0%}, "
+                f"{row['equal_share']:.0%} if equal"
                 for row in table.to_dict("records")
-            ),
+            )
+            + ".",
         )
         return save_svg(figure, folder, drawn)
 
@@ -65,14 +72,12 @@ def _name(group: str) -> str:
     return SHORT_TITLES.get(group, "beginning")
 
 
-def _draw_map(figure, axes, weights: np.ndarray, tokens: list[str], groups: list[str]) -> None:  # noqa: ANN001
+def _draw_map(figure: "Figure", axes: "Axes", weights: np.ndarray, tokens: list[str], groups: list[str]) -> None:
     count = len(tokens)
     seen = np.tril(np.ones((count, count), bool))
     # The first token takes up to all of the attention; without a limit nothing else would be seen.
     top = float(np.quantile(weights[seen], 0.98))
-    shown = axes.pcolormesh(
-        np.ma.masked_array(weights, ~seen), cmap="viridis_r", vmin=0, vmax=top, linewidth=0, rasterized=False
-    )
+    shown = axes.pcolormesh(np.ma.masked_array(weights, ~seen), cmap="viridis_r", vmin=0, vmax=top, linewidth=0)
     size = min(6.0, 0.78 * _MAP_MM * 0.8 / count / MM_PER_INCH * POINTS_PER_INCH)
     places = np.arange(count) + 0.5
     axes.set_xticks(places, tokens, rotation=90, fontsize=size, parse_math=False)
@@ -90,7 +95,7 @@ def _draw_map(figure, axes, weights: np.ndarray, tokens: list[str], groups: list
     bar.outline.set_linewidth(0.4)
 
 
-def _draw_bars(axes, table: pd.DataFrame) -> None:  # noqa: ANN001
+def _draw_bars(axes: "Axes", table: pd.DataFrame) -> None:
     left, equal = np.zeros(len(KEYS)), np.zeros(len(KEYS))
     for group in (BEGIN, *KEYS):
         own = table[table["target"] == group].set_index("source").reindex(KEYS).fillna(0.0)
