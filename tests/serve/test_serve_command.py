@@ -1,7 +1,5 @@
 """``iqagpt serve``: what it offers, and that it answers on this machine only."""
 
-import http.client
-import json
 import os
 import re
 import signal
@@ -12,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise_server import slice_hu
+from noise_server import SIZE, npy, slice_hu
+from starlette.testclient import httpx
 from typer.testing import CliRunner
 
 from iqagpt.artifacts import create_artifact
@@ -21,7 +20,9 @@ from iqagpt.captioner.captioner import Captioner, save_captioner
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
+from iqagpt.chat.dialogue_answers import RATE_REQUEST
 from iqagpt.cli import app
+from iqagpt.criteria import caption_to_scores
 from iqagpt.serve import command
 
 
@@ -62,32 +63,51 @@ def test_files_and_folders_are_offered(tmp_path, monkeypatch):
     assert host == "127.0.0.1" and f"http://127.0.0.1:{port}/" in found.stderr
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="listening sockets are read from Linux's /proc")
-def test_the_real_server_listens_on_loopback_alone_and_ends_on_ctrl_c(tmp_path):
+def fitted_folder(folder):
+    """A small captioner that was never trained."""
     tokenizer = build_tokenizer(CaptionParams("presets/none.txt"))
-    model = Captioner(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), 64, tokenizer.size)
-    with create_artifact(tmp_path / "model", "captioner") as writer:
+    encoder, text = EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0)
+    model = Captioner(encoder, text, image_size=SIZE, vocabulary_size=tokenizer.size)
+    with create_artifact(folder, "captioner") as writer:
         save_captioner(writer, model, tokenizer)
         writer.info["window_hu"] = [-160.0, 240.0]
-    arguments = [sys.executable, "-m", "iqagpt.cli", "serve", "--port", "0", "--model", str(tmp_path / "model")]
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return folder
+
+
+def listening_addresses(pid):
+    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = {link.removeprefix("socket:[")[:-1] for link in links if link.startswith("socket:")}
+    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table]
+    return [row[1] for row in rows if row[9] in inodes and row[3] == "0A"]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="listening sockets are read from Linux's /proc")
+def test_the_real_server_with_a_real_model(tmp_path):
+    arguments = [
+        sys.executable,
+        "-m",
+        "iqagpt.cli",
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        fitted_folder(tmp_path / "model"),
+    ]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     try:
         port = int(re.search(r"127\.0\.0\.1:(\d+)/", process.stderr.readline())[1])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        connection.request("GET", "/api/info")
-        assert json.loads(connection.getresponse().read())["language_model"] is None
-        inodes = {
-            os.readlink(link)[8:-1]
-            for link in Path(f"/proc/{process.pid}/fd").iterdir()
-            if "socket:" in os.readlink(link)
-        }
-        rows = [
-            line.split()
-            for table in ("tcp", "tcp6")
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-        ]
-        listening = [row[1] for row in rows if row[9] in inodes and row[3] == "0A"]
-        assert listening == [f"0100007F:{port:04X}"]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            assert client.get("/api/info").json()["language_model"] is None
+            found = client.post("/api/assess", files={"file": ("a.npy", npy(slice_hu(40)))}).json()
+            assert caption_to_scores(found["caption"]) == found["scores"]
+            assert all(sum(shares.values()) == pytest.approx(1, abs=1e-3) for shares in found["probabilities"].values())
+            for query in ("criterion=noise", "word=3"):
+                picture = client.get(f"/api/images/{found['image']}/map?{query}")
+                assert picture.status_code == 200 and picture.content.startswith(b"\x89PNG")
+            answer = client.post("/api/chat", json={"image": found["image"], "question": RATE_REQUEST}).text
+            assert '"source": "template"' in answer.splitlines()[-2]
+        assert listening_addresses(process.pid) == [f"0100007F:{port:04X}"]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)
