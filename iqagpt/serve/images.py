@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -120,11 +121,14 @@ class ImageStore:
 
 
 class Examiner:
-    """Ask the model about held images, one slice at a time; each is assessed once."""
+    """Ask the model about held images, one slice at a time; each is assessed once.
+
+    All of the model's work is done by one thread: requests queue, and its memory is not taken again in every thread of the server.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._maps: OrderedDict[tuple[str, int], Mapping[str, np.ndarray]] = OrderedDict()
 
     def result(self, held: HeldImage, index: int) -> "SliceAssessment":
@@ -135,10 +139,8 @@ class Examiner:
         InputError
             If the image has no such slice, or the model cannot take it.
         """
-        with self._lock:
-            if index not in held.results:
-                held.results[index] = held.opened.assess(self.model, index)
-            return held.results[index]
+        known = held.results.get(index)
+        return known if known is not None else self._worker.submit(self._assess, held, index).result()
 
     def criterion_map(self, held: HeldImage, index: int, key: str) -> np.ndarray:
         """Return where the model looked for a criterion, over the whole slice, not negative.
@@ -149,12 +151,7 @@ class Examiner:
             As `result`, or if there is no such criterion.
         """
         caption = self.result(held, index).caption
-        with self._lock:
-            if (held.identity, index) not in self._maps:
-                self._maps[held.identity, index] = self.model.maps(held.opened.slice_hu(index), caption)
-            maps = self._maps[held.identity, index]
-            while len(self._maps) > KEPT_MAPS:
-                self._maps.popitem(last=False)
+        maps = self._worker.submit(self._criterion_maps, held, index, caption).result()
         if key not in maps:
             raise InputError(f"no map for '{key}'; expected {', '.join(maps)}")
         return over_slice(maps[key], held.opened.slice_hu(index).shape, self.model.image_size)
@@ -171,9 +168,21 @@ class Examiner:
         count = len(caption.split())
         if not 0 <= word < count:
             raise InputError(f"the caption has no word {word}; it has words 0 to {count - 1}")
-        with self._lock:
-            found = self.model.word_map(held.opened.slice_hu(index), caption, word)
-        return over_slice(found, held.opened.slice_hu(index).shape, self.model.image_size)
+        pixels_hu = held.opened.slice_hu(index)
+        found = self._worker.submit(self.model.word_map, pixels_hu, caption, word).result()
+        return over_slice(found, pixels_hu.shape, self.model.image_size)
+
+    def _assess(self, held: HeldImage, index: int) -> "SliceAssessment":
+        if index not in held.results:
+            held.results[index] = held.opened.assess(self.model, index)
+        return held.results[index]
+
+    def _criterion_maps(self, held: HeldImage, index: int, caption: str) -> Mapping[str, np.ndarray]:
+        if (held.identity, index) not in self._maps:
+            self._maps[held.identity, index] = self.model.maps(held.opened.slice_hu(index), caption)
+            while len(self._maps) > KEPT_MAPS:
+                self._maps.popitem(last=False)
+        return self._maps[held.identity, index]
 
 
 def over_slice(values: np.ndarray, shape: tuple[int, int], side: int | None) -> np.ndarray:
