@@ -6,12 +6,16 @@ from typing import Annotated
 import typer
 
 from iqagpt.assessment.command import assess
+from iqagpt.chat.chat_command import chat
 from iqagpt.chat.commands import app as reports_app
 from iqagpt.params_check import find_problems
+from iqagpt.serve.command import serve
 from iqagpt.weights_commands import app as weights_app
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(assess)
+app.command()(chat)
+app.command()(serve)
 app.add_typer(weights_app, name="weights")
 app.add_typer(reports_app, name="reports")
 

@@ -25,12 +25,13 @@ def fit_matrix(image: np.ndarray, side: int | None, fill: int) -> np.ndarray:
     if side is None or image.shape == (side, side):
         return image
     fitted = np.full((side, side), fill, image.dtype)
-    there, here = zip(*(_overlap(length, side) for length in image.shape), strict=True)
+    there, here = zip(*(overlap(length, side) for length in image.shape), strict=True)
     fitted[here] = image[there]
     return fitted
 
 
-def _overlap(length: int, side: int) -> tuple[slice, slice]:
+def overlap(length: int, side: int) -> tuple[slice, slice]:
+    """Return what of a length is kept when it is brought to another, and where it goes there."""
     common = min(length, side)
     first, to = (length - common) // 2, (side - common) // 2
     return slice(first, first + common), slice(to, to + common)
