@@ -7,12 +7,12 @@ from typing import Any
 
 from iqagpt.config import load_section, read_params, suggest
 from iqagpt.errors import ParamsError
-from iqagpt.sections import SECTIONS
+from iqagpt.sections import SECTIONS, STUDY_SECTIONS
 
 _FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights")
 _FOLDER = "ingest.root"
 #: A file or a package, and a folder; each may be the file that says "none".
-_EITHER = ("denoise.code", "denoise.folder", "pretrain.weights")
+_EITHER = ("denoise.code", "denoise.folder", "pretrain.weights", "study.root", "study.description")
 #: Written by the stage ``phantom``, so that it need not exist beforehand.
 _PHANTOM = Path("data/phantom")
 
@@ -35,8 +35,9 @@ def find_problems(params_file: str | Path) -> list[str]:
         params = read_params(params_file)
     except ParamsError as error:
         return [str(error)]
-    problems = [*_unknown_sections(params, str(params_file))]
-    for section, target in SECTIONS.items():
+    sections = STUDY_SECTIONS if "study" in params else SECTIONS
+    problems = [*_unknown_sections(params, sections, str(params_file))]
+    for section, target in sections.items():
         module, name = target.split(":")
         try:
             load_section(params_file, section, getattr(importlib.import_module(module), name))
@@ -47,14 +48,14 @@ def find_problems(params_file: str | Path) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def _unknown_sections(params: dict[str, Any], where: str) -> Iterator[str]:
-    groups = {section.split(".")[0] for section in SECTIONS if "." in section}
-    top = {section.split(".")[0] for section in SECTIONS}
+def _unknown_sections(params: dict[str, Any], sections: dict[str, str], where: str) -> Iterator[str]:
+    groups = {section.split(".")[0] for section in sections if "." in section}
+    top = {section.split(".")[0] for section in sections}
     for name, content in params.items():
         if name not in top:
             yield f"{where}: unknown section '{name}'{suggest(name, sorted(top))}; known: {', '.join(sorted(top))}"
         elif name in groups and isinstance(content, dict):
-            known = sorted(section.split(".", 1)[1] for section in SECTIONS if section.startswith(f"{name}."))
+            known = sorted(section.split(".", 1)[1] for section in sections if section.startswith(f"{name}."))
             for part in content:
                 if part not in known:
                     yield f"{where}: {name}.{part}: unknown{suggest(part, known)}; known: {', '.join(known)}"
