@@ -165,8 +165,9 @@ def test_all_folds_count_together_and_lesions_in_nothing(root):
         )
         assert "lesion" not in metrics[method]
     # Noise is what the readers saw: the noise measure must find it, and what the variant tells is told.
-    assert metrics["noise_sd"]["accuracy"]["mean"] >= 10 / 12
-    assert metrics["majority_by_variant"]["accuracy"]["mean"] >= 10 / 12
+    chance = metrics["majority"]["accuracy"]["mean"]
+    assert metrics["noise_sd"]["accuracy"]["mean"] > chance + 0.3
+    assert metrics["majority_by_variant"]["accuracy"]["mean"] > chance + 0.3
 
 
 def test_pooled_accuracy_is_that_of_the_folds_tables(root):
