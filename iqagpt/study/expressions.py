@@ -33,7 +33,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], int, float]] = {
     "min": (lambda *values: _fold(np.minimum, values), 2, float("inf")),
     "max": (lambda *values: _fold(np.maximum, values), 2, float("inf")),
     "mean": (lambda *values: sum(values) / len(values), 2, float("inf")),
-    "steps": (lambda value, *limits: 1 + sum((value >= limit) * 1.0 for limit in limits), 2, float("inf")),
+    "steps": (lambda value, *limits: _steps(value, limits), 2, float("inf")),
 }
 
 
@@ -152,3 +152,7 @@ def _fold(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
     for value in values[1:]:
         result = function(result, value)
     return result
+
+
+def _steps(value: Any, limits: tuple[Any, ...]) -> Any:
+    return np.where(np.isnan(value), np.nan, 1.0 + sum((value >= limit) * 1.0 for limit in limits))
