@@ -23,8 +23,8 @@ SECTIONS: dict[str, str] = {
     "report": "iqagpt.chat.reports:ReportParams",
 }
 
-_BEFORE_CAPTIONS = ("phantom", "ingest", "split", "simulate", "denoisers", "denoise", "read")
+_STUDY_STAGES = ("caption", "pretrain", "train", "predict", "baseline", "evaluate", "report")
 #: The same for ``study/params.yaml``, whose pipeline begins with a reader study in place of patients.
 STUDY_SECTIONS: dict[str, str] = {"study": "iqagpt.study.importing:StudyParams"} | {
-    section: target for section, target in SECTIONS.items() if section.split(".")[0] not in _BEFORE_CAPTIONS
+    section: target for section, target in SECTIONS.items() if section.split(".")[0] in _STUDY_STAGES
 }
