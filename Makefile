@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PRESET ?=
+ROOT ?=
+DESCRIPTION ?=
+START ?=
 ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -17,12 +20,13 @@ export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo study test lint clean
 
 help:
 	@echo 'make demo                 set up, then run the whole pipeline on the built-in data (CPU: about 11 minutes)'
 	@echo 'make demo PRESET=paper    the same with presets/paper.yaml copied to params.yaml first'
 	@echo 'make shipped              rebuild the captioner that ships with the package (CPU: about an hour; params.yaml is replaced)'
+	@echo 'make study ROOT=folder    train and test on a reader study of your own, leaving one set out (docs/study.md)'
 	@echo 'make test                 set up, then run the tests   (make test ARGS="-k split" runs some)'
 	@echo 'make lint                 check style with ruff'
 	@echo 'make clean                remove the environment; data, models and metrics stay'
@@ -65,6 +69,11 @@ endif
 shipped:
 	@$(MAKE) demo PRESET=shipped
 	@$(VENV)/bin/python -m iqagpt.shipped.build
+
+study: $(STAMP) scm
+	@test -n "$(ROOT)" || { echo 'Name the study: make study ROOT=folder [DESCRIPTION=study.yaml] [START=captioner, or none]' >&2; exit 1; }
+	@iqagpt study "$(ROOT)" $(if $(DESCRIPTION),--description "$(DESCRIPTION)") $(if $(START),--start "$(START)")
+	@dvc repro study/dvc.yaml
 
 test: $(STAMP)
 	@echo '==> Running the tests'

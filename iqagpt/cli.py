@@ -264,6 +264,33 @@ def validate(
     typer.echo(render(result), nl=False)
 
 
+@app.command()
+def study(
+    source: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder with images and scores.")],
+    description: Annotated[Path | None, typer.Option(help="Its study.yaml, where that is not in the folder.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Folder of a captioner to start from, or 'none'; default: the one that is shipped."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of its stages and outputs; default: the folder's.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Default: leave one set out.")] = None,
+    params: Annotated[Path, typer.Option(help="Parameter file to change.")] = Path("study/params.yaml"),
+) -> None:
+    """Prepare training and testing on a reader study of your own: name it in study/params.yaml.
+
+    Then: dvc repro study/dvc.yaml.
+    """
+    from iqagpt.errors import UserError
+    from iqagpt.study.setup import set_up_study
+
+    try:
+        report = set_up_study(source, params, description=description, start=start, name=name, folds=folds)
+    except (UserError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    typer.echo(report)
+
+
 def _assignments(texts: list[str] | None, option: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts or []:

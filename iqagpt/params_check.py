@@ -7,14 +7,14 @@ from typing import Any
 
 from iqagpt.config import load_section, read_params, suggest
 from iqagpt.errors import ParamsError
-from iqagpt.sections import SECTIONS
+from iqagpt.sections import SECTIONS, STUDY_SECTIONS
 
 _FILES = ("read.table", "caption.vocabulary", "denoisers.map_nn.weights", "denoisers.red_cnn.weights", "report.space")
 _FOLDER = "ingest.root"
 #: A file or a package, and a folder; each may be the file that says "none".
 _EITHER = (
     "denoise.code", "denoise.folder", "pretrain.weights", "baseline.minigpt4.model", "baseline.minigpt4.language_model",
-    "baseline.minigpt4.projection",
+    "baseline.minigpt4.projection", "study.root", "study.description",
 )  # fmt: skip
 #: Begins a name to download, which is no path.
 _HUB = "hub:"
@@ -40,10 +40,11 @@ def find_problems(params_file: str | Path) -> list[str]:
         params = read_params(params_file)
     except ParamsError as error:
         return [str(error)]
-    problems = [*_unknown_sections(params, str(params_file))]
+    sections = STUDY_SECTIONS if "study" in params else SECTIONS
+    problems = [*_unknown_sections(params, sections, str(params_file))]
     names = _value(params, "evaluate.baselines")
     enabled = names if isinstance(names, list) else []
-    for section, target in SECTIONS.items():
+    for section, target in sections.items():
         module, name = target.split(":")
         try:
             loaded = load_section(params_file, section, getattr(importlib.import_module(module), name))
@@ -56,14 +57,14 @@ def find_problems(params_file: str | Path) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def _unknown_sections(params: dict[str, Any], where: str) -> Iterator[str]:
-    groups = {section.split(".")[0] for section in SECTIONS if "." in section}
-    top = {section.split(".")[0] for section in SECTIONS}
+def _unknown_sections(params: dict[str, Any], sections: dict[str, str], where: str) -> Iterator[str]:
+    groups = {section.split(".")[0] for section in sections if "." in section}
+    top = {section.split(".")[0] for section in sections}
     for name, content in params.items():
         if name not in top:
             yield f"{where}: unknown section '{name}'{suggest(name, sorted(top))}; known: {', '.join(sorted(top))}"
         elif name in groups and isinstance(content, dict):
-            known = sorted(section.split(".", 1)[1] for section in SECTIONS if section.startswith(f"{name}."))
+            known = sorted(section.split(".", 1)[1] for section in sections if section.startswith(f"{name}."))
             for part in content:
                 if part not in known:
                     yield f"{where}: {name}.{part}: unknown{suggest(part, known)}; known: {', '.join(known)}"

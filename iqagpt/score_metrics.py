@@ -6,6 +6,8 @@ Truth and predictions are tables with rows in the same order. Higher is better f
 itself runs from 1 (best) to 4 (worst).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -17,13 +19,15 @@ from iqagpt.predictions import is_unparsed, labels
 _FEWEST = 3
 
 
-def accuracy(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, float]:
+def accuracy(truth: pd.DataFrame, predicted: pd.DataFrame, criteria: Sequence[str] = KEYS) -> dict[str, float]:
     """Return the share of images whose class is right, for each criterion and as their mean.
 
     Parameters
     ----------
     truth, predicted : DataFrame
         The four criteria, rows aligned. "No lesion" is a class of its own; an unparsed criterion is wrong.
+    criteria : sequence of str
+        Those that count.
 
     Returns
     -------
@@ -31,17 +35,21 @@ def accuracy(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, float]:
         By criterion key, and ``mean``; 0 to 1.
     """
     right = labels(truth).to_numpy() == labels(predicted).to_numpy()
-    shares = {key: float(right[:, column].mean()) for column, key in enumerate(KEYS)}
+    shares = {key: float(right[:, column].mean()) for column, key in enumerate(KEYS) if key in criteria}
     return shares | {"mean": float(np.mean(list(shares.values())))}
 
 
-def accuracy_by_variant(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, dict[str, float]]:
+def accuracy_by_variant(
+    truth: pd.DataFrame, predicted: pd.DataFrame, criteria: Sequence[str] = KEYS
+) -> dict[str, dict[str, float]]:
     """Return `accuracy` for each image quality, as the columns of the paper's Table 4.
 
     `truth` names the quality in its column ``variant``.
     """
     rows = truth.reset_index(drop=True).groupby("variant", sort=False).groups
-    return {str(variant): accuracy(truth.iloc[index], predicted.iloc[index]) for variant, index in rows.items()}
+    return {
+        str(variant): accuracy(truth.iloc[index], predicted.iloc[index], criteria) for variant, index in rows.items()
+    }
 
 
 def correlations(truth: pd.DataFrame, predicted: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -29,3 +29,9 @@ SECTIONS: dict[str, str] = {
     "explain": "iqagpt.explain.explanation:ExplainParams",
     "page": "iqagpt.page.pictures:PageParams",
 }
+
+_STUDY_STAGES = ("caption", "pretrain", "train", "predict", "baseline", "evaluate", "report")
+#: The same for ``study/params.yaml``, whose pipeline begins with a reader study in place of patients.
+STUDY_SECTIONS: dict[str, str] = {"study": "iqagpt.study.importing:StudyParams"} | {
+    section: target for section, target in SECTIONS.items() if section.split(".")[0] in _STUDY_STAGES
+}

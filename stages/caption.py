@@ -23,11 +23,14 @@ def main(
     """Turn scores into captions, and build the tokenizer."""
     section = load_section(params, "caption", CaptionParams)
     tokenizer = build_tokenizer(section)
-    table = caption_scores(open_artifact(scores, "scores").manifest)
+    source = open_artifact(scores, "scores")
+    table = caption_scores(source.manifest)
     with create_artifact(output, "captions") as writer:
         writer.manifest(table)
         tokenizer.save(writer.path)
         writer.info["vocabulary_size"] = tokenizer.size
+        if "criteria" in source.info:
+            writer.info["criteria"] = source.info["criteria"]
 
 
 app = stage_app(main)

@@ -24,4 +24,6 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     train = images.subset("train").table
     scores = {variant: commonest_scores(rows) for variant, rows in train.groupby("variant")}
     writer.json("scores", scores)
-    return pd.DataFrame([scores[v] for v in images.held_out().table["variant"]], columns=list(KEYS))
+    # A variant that no training image has, as in a reader study: the commonest scores of all.
+    unseen = commonest_scores(train)
+    return pd.DataFrame([scores.get(v, unseen) for v in images.held_out().table["variant"]], columns=list(KEYS))

@@ -19,7 +19,7 @@ from iqagpt.errors import ArtifactError
 #: Correlation from which two images are taken for the same.
 ALIKE = 0.9
 #: Cells that an image is averaged to, along each side.
-_CELLS = 64
+CELLS = 64
 #: Structure coarser than this many cells is the shape of the body.
 _COARSE = 3.0
 
@@ -68,7 +68,7 @@ def structure(image_hu: np.ndarray, window_hu: tuple[float, float]) -> np.ndarra
 
     The product of two is their correlation. `image_hu`: (rows, columns), HU.
     """
-    cells = min(_CELLS, *image_hu.shape)
+    cells = min(CELLS, *image_hu.shape)
     height, width = (size // cells for size in image_hu.shape)
     image = np.clip(image_hu[: cells * height, : cells * width].astype(np.float32), *window_hu)
     coarse = image.reshape(cells, height, cells, width).mean(axis=(1, 3))

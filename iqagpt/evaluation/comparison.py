@@ -1,6 +1,7 @@
 """Predictions of every method beside the reader's scores, image by image.
 
-Reads the tables of predictions, ``data/captions`` (the truth) and ``data/split``; `measurement` makes numbers of them.
+Reads the tables of predictions, ``data/captions`` (the truth) and ``data/split``; `measurement` makes numbers of them. A folder of
+splits is a cross-validation: every fold has its predictions, and the images of all folds count together.
 """
 
 import logging
@@ -42,12 +43,18 @@ class Comparison:
         By method, a table as of `read_predictions`, rows as in `truth`; ``iqagpt`` first.
     data_source : str or None
         Where the images come from, if the captions artifact says so.
+    criteria : tuple of str
+        Those that the readers were asked about; others are in no number but those of the captions' text.
+    folds : int
+        Of a cross-validation; 1 where there is none.
     """
 
     split: str
     truth: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
     data_source: str | None = None
+    criteria: tuple[str, ...] = KEYS
+    folds: int = 1
 
     @property
     def score_source(self) -> str:
@@ -63,9 +70,9 @@ def load_comparison(
     Parameters
     ----------
     predictions : path
-        Folder of ``<method>.csv``; tables of methods that are not asked for are ignored.
+        Folder of ``<method>.csv``, or of ``<fold>/<method>.csv``; tables of methods that are not asked for are ignored.
     captions, split : path
-        Artifacts of those kinds.
+        Artifacts of those kinds; of splits also a folder of them, one for each fold.
     baselines : sequence of str
         Methods to set beside ``iqagpt``.
     name : str
@@ -74,17 +81,34 @@ def load_comparison(
     Raises
     ------
     ArtifactError
-        If a table is missing or lacks an image of the split, or a patient is on two sides of it.
+        If a table is missing or lacks an image of the split, a patient is on two sides of it, or is in `name` of two folds.
     """
     source = open_artifact(captions, "captions")
+    folds = _fold_names(split)
+    parts = [_truth_of(source.manifest, split / fold, name) for fold in folds]
+    truth = pd.concat(parts, ignore_index=True)
+    _check_truth(truth, captions)
+    found = {}
+    for method in (IQAGPT, *baselines):
+        tables = [_load_method(predictions / f, method, part, name) for f, part in zip(folds, parts, strict=True)]
+        found[method] = pd.concat(tables, ignore_index=True)
+    criteria = tuple(source.info.get("criteria", KEYS))
+    return Comparison(name, truth, found, source.info.get("data_source"), criteria, len(folds))
+
+
+def _fold_names(split: Path) -> list[str]:
+    """Return the names of the folds below a folder of splits, in order; an empty one for a single split."""
+    names = sorted(file.parent.name for file in split.glob("*/artifact.json"))
+    if (split / "artifact.json").is_file() or not names:
+        return [""]
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def _truth_of(captions: pd.DataFrame, split: Path, name: str) -> pd.DataFrame:
     splits = open_artifact(split, "split").manifest
     check_disjoint(splits)
     slices = set(splits.loc[splits["split"] == name, "slice_id"])
-    truth = source.manifest
-    truth = truth.loc[truth["slice_id"].isin(slices), list(_TRUTH)].reset_index(drop=True)
-    _check_truth(truth, captions)
-    found = {method: _load_method(predictions, method, truth, name) for method in (IQAGPT, *baselines)}
-    return Comparison(name, truth, found, source.info.get("data_source"))
+    return captions.loc[captions["slice_id"].isin(slices), list(_TRUTH)].reset_index(drop=True)
 
 
 def captioning(comparisons: Sequence[Comparison]) -> dict[str, dict[str, np.ndarray]]:
@@ -127,7 +151,7 @@ def score_table(data: Comparison, method: str = IQAGPT) -> pd.DataFrame:
 def class_table(data: Comparison, method: str = IQAGPT) -> pd.DataFrame:
     """List true and predicted classes (``1`` to ``4``, ``none``, ``unparsed``) for a confusion plot."""
     table = _long(data, method, labels(data.predictions[method]), labels(data.truth))
-    return table[["criterion", "truth", "predicted"]]
+    return table.loc[table["criterion"].isin(data.criteria), ["criterion", "truth", "predicted"]].reset_index(drop=True)
 
 
 def _long(data: Comparison, method: str, predicted: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@
 shape them for ``metrics/evaluate.json`` (rule 7 of the architecture).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from iqagpt.evaluation.audits import guess_estimates
 from iqagpt.evaluation.calibration import calibration_errors, calibration_estimates
 from iqagpt.evaluation.comparison import SHUFFLED, Comparison
 from iqagpt.evaluation.estimates import MEAN, Estimates, mean_of, paper_estimates, patients_of, ratio, text_estimates
-from iqagpt.evaluation.ordinal import lesion_estimates, ordinal_estimates
+from iqagpt.evaluation.ordinal import LESION, lesion_estimates, ordinal_estimates
 from iqagpt.evaluation.rivals import PRIMARY
 from iqagpt.predictions import expected_scores, labels
 from iqagpt.score_metrics import accuracy_by_variant, unparsed_rate
@@ -55,7 +55,23 @@ def collect(data: Comparison, text: Mapping[str, np.ndarray]) -> dict[str, Estim
     found[SHUFFLED] = text_estimates(truth, text[SHUFFLED])
     for method, guess in guess_estimates(truth, data.predictions).items():
         found[method] = found.get(method, {}) | guess
-    return found
+    return {method: only_scored(estimates, data.criteria) for method, estimates in found.items()}
+
+
+def only_scored(estimates: Estimates, criteria: Sequence[str]) -> Estimates:
+    """Leave out what the readers were not asked about, also from the mean accuracy; all else stays as it is."""
+    if set(criteria) == set(KEYS):
+        return estimates
+    absent = set(KEYS) - set(criteria)
+    dropped = {("brier", "no_lesion")} if LESION in absent else set()
+    kept = {
+        (measure, key): one
+        for (measure, key), one in estimates.items()
+        if key not in absent and (measure, key) not in dropped and not (measure == "lesion" and LESION in absent)
+    }
+    if ("accuracy", MEAN) in kept:
+        kept["accuracy", MEAN] = mean_of([kept["accuracy", key] for key in criteria])
+    return kept
 
 
 def variant_estimates(data: Comparison, method: str) -> Estimates:
@@ -67,9 +83,10 @@ def variant_estimates(data: Comparison, method: str) -> Estimates:
     found: Estimates = {}
     for variant in variants:
         among = (truth["variant"] == variant).to_numpy().astype(float)
-        found |= {(variant, key): ratio(right[:, i] * among, among, clusters) for i, key in enumerate(KEYS)}
-        found[variant, MEAN] = mean_of([found[variant, key] for key in KEYS])
-    return found | {(MEAN, key): mean_of([found[v, key] for v in variants]) for key in (*KEYS, MEAN)}
+        of_key = {key: right[:, i] for i, key in enumerate(KEYS) if key in data.criteria}
+        found |= {(variant, key): ratio(column * among, among, clusters) for key, column in of_key.items()}
+        found[variant, MEAN] = mean_of([found[variant, key] for key in data.criteria])
+    return found | {(MEAN, key): mean_of([found[v, key] for v in variants]) for key in (*data.criteria, MEAN)}
 
 
 def interval_table(found: Mapping[str, Estimates], data: Comparison, *, draws: int, seed: int) -> pd.DataFrame:
@@ -134,7 +151,9 @@ def val_metrics(data: Comparison, text: Mapping[str, np.ndarray]) -> dict[str, A
 
 def measure_by_variant(data: Comparison) -> dict[str, Any]:
     """Return the content of ``metrics/by_variant.json``: accuracy by method, variant and criterion."""
-    by_method = {method: accuracy_by_variant(data.truth, table) for method, table in data.predictions.items()}
+    by_method = {
+        method: accuracy_by_variant(data.truth, table, data.criteria) for method, table in data.predictions.items()
+    }
     return {"score_source": data.score_source} | by_method
 
 
@@ -144,7 +163,7 @@ def _head(data: Comparison) -> dict[str, Any]:
 
 
 def _plain(data: Comparison, table: pd.DataFrame) -> dict[str, Any]:
-    errors = calibration_errors(data.truth, table)
+    errors = {key: error for key, error in calibration_errors(data.truth, table).items() if key in data.criteria}
     return {"unparsed": unparsed_rate(table)} | ({"calibration_error": errors} if errors else {})
 
 

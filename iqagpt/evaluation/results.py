@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.artifacts import create_artifact, write_metrics
+from iqagpt.criteria import KEYS
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation import fidelity
 from iqagpt.evaluation.audits import level_table
@@ -96,7 +97,10 @@ def evaluate(
     text = captioning([test, val])
     found = collect(test, text["test"])
     estimates = interval_table(found, test, **options)
-    patients = {method: right_by_patient(test.truth, table) for method, table in test.predictions.items()}
+    unasked = [key for key in KEYS if key not in test.criteria]
+    patients = {
+        method: right_by_patient(test.truth, table).drop(columns=unasked) for method, table in test.predictions.items()
+    }
     right = {method: table.drop(columns=["patient_id", "images"]).sum(axis=1) for method, table in patients.items()}
     rivals = compare_rivals(
         {method: found[method] for method in test.predictions},
@@ -109,8 +113,8 @@ def evaluate(
         "estimates": estimates,
         "rivals": rivals,
         "patients": pd.concat([table.assign(method=m) for m, table in patients.items()], ignore_index=True),
-        "confusion_matrices": confusion_table(test.truth, test.predictions),
-        "reliability": reliability_table(test.truth, test.predictions),
+        "confusion_matrices": _asked(confusion_table(test.truth, test.predictions), test),
+        "reliability": _asked(reliability_table(test.truth, test.predictions), test),
         "levels": level_table(test.truth, test.predictions),
     }
     if near_ndct is not None:
@@ -142,6 +146,10 @@ def write_results(path: Path, results: Results) -> None:
         write_metrics(writer.path / "val.json", results.val)
         text = render(results.test, tables, unparsed) + render_statistics(results.test, tables, results.metrics)
         (writer.path / "tables.md").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _asked(table: pd.DataFrame, data: Comparison) -> pd.DataFrame:
+    return table[table["criterion"].isin(data.criteria)].reset_index(drop=True)
 
 
 def _by_variant_table(by_variant: Mapping[str, Any], methods: Sequence[str]) -> pd.DataFrame:

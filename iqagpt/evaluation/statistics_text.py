@@ -11,7 +11,7 @@ from iqagpt.evaluation.audits import READER
 from iqagpt.evaluation.calibration import calibration_errors
 from iqagpt.evaluation.comparison import IQAGPT, Comparison
 from iqagpt.evaluation.estimates import MEAN
-from iqagpt.evaluation.ordinal import MEASURES
+from iqagpt.evaluation.ordinal import LESION, MEASURES
 from iqagpt.evaluation.rivals import COMPARED, PRIMARY, smallest_p
 from iqagpt.evaluation.tables import ORACLES, markdown, with_interval
 
@@ -111,6 +111,8 @@ def _ordinal(found: Mapping[tuple[str, str, str], Any], methods: Sequence[str]) 
 
 
 def _lesions(data: Comparison, found: Mapping[tuple[str, str, str], Any], methods: Sequence[str]) -> Iterator[str]:
+    if LESION not in data.criteria:
+        return
     lesions = int(data.truth["lesion_conspicuity"].notna().sum())
     yield "## Lesions: found, and scored\n"
     yield f"Of {len(data.truth)} images {lesions} have a lesion by the reader's scores.\n"
@@ -127,6 +129,8 @@ def _confusion(counts: pd.DataFrame) -> Iterator[str]:
     own = counts[counts["method"] == IQAGPT]
     for criterion in CRITERIA:
         rows = own[own["criterion"] == criterion.key]
+        if rows.empty:
+            continue
         table = rows.pivot_table(index="truth", columns="predicted", values="images", fill_value=0, aggfunc="sum")
         grid = [[_SHORT[criterion.key], *map(str, table.columns)]]
         grid += [[str(name), *(str(int(count)) for count in row)] for name, row in zip(table.index, table.to_numpy())]  # noqa: B905
@@ -143,12 +147,16 @@ def _calibration(data: Comparison, found: Mapping[tuple[str, str, str], Any]) ->
         "Ranked probability score (0 to 1) and mean absolute error of the expected score, means over three criteria; Brier "
         "score of `no lesion`; expected calibration error of the stated class. Curves: `reliability.csv`.\n"
     )
-    grid = [["Method", "RPS", "MAE of expected", "Brier, no lesion", *(f"ECE {_SHORT[key]}" for key in KEYS)]]
+    grid = [["Method", "RPS", "MAE of expected", "Brier, no lesion", *(f"ECE {_SHORT[key]}" for key in data.criteria)]]
     for method in methods:
         errors = calibration_errors(data.truth, data.predictions[method])
         places = (("rps", MEAN), ("mae_expected", MEAN), ("brier", "no_lesion"))
         grid.append(
-            [method, *(_cell(found, method, *place) for place in places), *(f"{errors[key]:.3f}" for key in KEYS)]
+            [
+                method,
+                *(_cell(found, method, *place) for place in places),
+                *(f"{errors[key]:.3f}" for key in data.criteria),
+            ]
         )
     yield markdown(grid)
 

@@ -121,6 +121,7 @@ def table4_rows(cells: pd.DataFrame) -> pd.DataFrame:
             }
             for variant in variants
             for key in _TITLES
+            if (variant, key) in here.index
         ]
     )
 
@@ -175,11 +176,19 @@ def few_patients(data: Comparison) -> str:
 
 def _head(data: Comparison, unparsed: Mapping[str, float]) -> Iterator[str]:
     truth = data.truth
-    reader = {"simulated": "SIMULATED reader, not a radiologist", "reader": "a reader's own table (read.table)"}
+    reader = {"simulated": "SIMULATED reader, not a radiologist", "reader": "a reader's own table"}
     yield f"* Scores to match (score_source): {reader.get(data.score_source, data.score_source)}"
     yield f"* Images: {data.data_source or 'as set by ingest.root in params.yaml'}"
     patients = truth["patient_id"].nunique()
     yield f"* {data.split}: {len(truth)} images, {truth['slice_id'].nunique()} slices, {patients} patients"
+    if data.folds > 1:
+        yield f"* Cross-validation: each of {data.folds} folds is predicted by models that were fitted without its patients"
+    unasked = [_TITLES[key] for key in KEYS if key not in data.criteria]
+    if unasked:
+        yield (
+            f"* Not scored by the readers, and in no number but those of Table 1: {', '.join(unasked)}. Its phrase is the same in "
+            "every caption, which flatters Table 1"
+        )
     yield "* Paper: 200 images, 25 slices, 2 patients of the AAPM data, one radiologist"
     further = [variant for variant in truth["variant"].unique() if variant not in paper.VARIANT_NAMES]
     if further:
@@ -257,7 +266,7 @@ def _label(method: str, role: str) -> str:
 
 def _cell(row: pd.Series, mean: bool) -> str:
     names = ("paper_printed", "paper_recomputed") if mean else ("paper_printed",)
-    absent = _ABSENT if row.get("role") == "paper only" else _UNDEFINED
+    absent = _ABSENT if row.get("role") == "paper only" or pd.isna(row["images"]) else _UNDEFINED
     return " / ".join(
         [with_interval(row["here"], row["lower"], row["upper"], absent), *(_number(row[name]) for name in names)]
     )
@@ -280,7 +289,13 @@ def _table4(table: pd.DataFrame) -> str:
     grid = [["Image quality", *_TITLES.values()]]
     for variant in variants:
         line = [paper.VARIANT_NAMES.get(variant, "Mean" if variant == "mean" else variant)]
-        grid.append(line + [_cell(cells.loc[(variant, key)], "mean" in (variant, key)) for key in _TITLES])
+        grid.append(
+            line
+            + [
+                _cell(cells.loc[(variant, key)], "mean" in (variant, key)) if (variant, key) in cells.index else _ABSENT
+                for key in _TITLES
+            ]
+        )
     return markdown(grid)
 
 

@@ -4,23 +4,26 @@ The ceiling compares the simulated readers without the deviations of single read
 no method that sees only the image can be expected to do better.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from iqagpt.agreement.summary import READING_COLUMNS, agreement_table
-from iqagpt.criteria import ALWAYS_SCORED, CRITERIA, KEYS, NO_LESION, SCORES
+from iqagpt.criteria import ALWAYS_SCORED, KEYS, NO_LESION, SCORES
 from iqagpt.readers.consensus import own_readings
 from iqagpt.score_metrics import accuracy, correlations
 
 
-def describe_scores(scores: pd.DataFrame) -> dict[str, Any]:
+def describe_scores(scores: pd.DataFrame, criteria: Sequence[str] = KEYS) -> dict[str, Any]:
     """Summarise a table of scores.
 
     Parameters
     ----------
     scores : DataFrame
         Scores of images, one row each, as in ``data/scores``.
+    criteria : sequence of str
+        Those that the readers were asked about.
 
     Returns
     -------
@@ -30,7 +33,7 @@ def describe_scores(scores: pd.DataFrame) -> dict[str, Any]:
     """
     return {
         "images": int(scores["image_id"].nunique()),
-        "distribution": {criterion.key: _distribution(scores[criterion.key]) for criterion in CRITERIA},
+        "distribution": {key: _distribution(scores[key]) for key in criteria},
         "mean": {
             str(variant): {key: float(rows[key].mean()) for key in KEYS if rows[key].notna().any()}
             for variant, rows in scores.groupby("variant")
@@ -56,7 +59,7 @@ def ceiling(noise_free: pd.DataFrame, scores: pd.DataFrame) -> dict[str, dict[st
     return {name: values for name, values in found.items() if values}
 
 
-def reader_agreement(scores: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
+def reader_agreement(scores: pd.DataFrame, *, seed: int, criteria: Sequence[str] = KEYS) -> pd.DataFrame | None:
     """Compute the agreement of the readers of ``data/scores``, with intervals that resample patients.
 
     Parameters
@@ -65,6 +68,8 @@ def reader_agreement(scores: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
         The manifest of ``data/scores``; the median's rows do not count.
     seed : int
         Of the bootstrap.
+    criteria : sequence of str
+        Those that the readers were asked about.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def reader_agreement(scores: pd.DataFrame, *, seed: int) -> pd.DataFrame | None:
     if own["reader"].nunique() < 2:
         return None
     keys = ["item", "cluster", "reader", "score_source"]
-    readings = own.melt(keys, list(KEYS), var_name="criterion", value_name="score")
+    readings = own.melt(keys, list(criteria), var_name="criterion", value_name="score")
     # Simulated readers are told where the lesions are: that they agree there is no finding.
     could_be_absent = ~readings["criterion"].isin(ALWAYS_SCORED) & (readings["score_source"] != "simulated")
     readings["absent"] = readings["score"].isna() & could_be_absent

@@ -63,12 +63,15 @@ class Columns:
         Images that belong together: one patient, or one slice in several qualities. Without it, every image stands alone.
     slice : str
         Index of the slice in files that hold several, from 0 at the feet.
+    variant : str
+        How the image was made (the denoiser, the dose). Without it, all images count as made in one way.
     """
 
     image: str = "image"
     reader: str = "reader"
     set: str = "set"
     slice: str = "slice"
+    variant: str = "variant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,14 +33,15 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], int, float]] = {
     "min": (lambda *values: _fold(np.minimum, values), 2, float("inf")),
     "max": (lambda *values: _fold(np.maximum, values), 2, float("inf")),
     "mean": (lambda *values: sum(values) / len(values), 2, float("inf")),
+    "steps": (lambda value, *limits: _steps(value, limits), 2, float("inf")),
 }
 
 
 class Expression:
     """A checked expression such as ``abs(noise_reduction - 7)``.
 
-    Numbers, ``+ - * / **``, brackets, the functions abs, sqrt, log, min, max and mean, and names of columns; a name that is no
-    Python identifier stands in backticks.
+    Numbers, ``+ - * / **``, brackets, the functions abs, sqrt, log, min, max, mean and steps, and names of columns; a name that is
+    no Python identifier stands in backticks. ``steps(x, a, b, c)`` is 1, and 1 more for each of a, b, c that x reaches.
 
     Attributes
     ----------
@@ -151,3 +152,7 @@ def _fold(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
     for value in values[1:]:
         result = function(result, value)
     return result
+
+
+def _steps(value: Any, limits: tuple[Any, ...]) -> Any:
+    return np.where(np.isnan(value), np.nan, 1.0 + sum((value >= limit) * 1.0 for limit in limits))

@@ -5,9 +5,11 @@ mind.
 """
 
 import csv
+import dataclasses
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +23,8 @@ from iqagpt.study.description import Columns, CriterionMap, Description
 
 #: Name of the one reader of a table without a column of readers.
 ONLY_READER = "scores"
+#: How images were made where the table has no column of variants.
+ONLY_VARIANT = "image"
 #: Cells that hold no score.
 MISSING = ("", "na", "n/a", "nan", "none", "null", "-")
 #: Fewest images that say anything about a correlation.
@@ -35,7 +39,7 @@ class Study:
     ----------
     images : DataFrame
         One row per scored image, in the table's order: ``image`` (as the table names it), ``slice`` (index, 0 in files of
-        one), ``set`` (text), ``file`` (Path).
+        one), ``set`` (text), ``variant`` (text), ``file`` (Path).
     readings : DataFrame
         One row per reading: ``row`` (index into `images`), ``reader`` (text), and a column per mapped criterion, float64,
         higher is worse, NaN where that reader gave none.
@@ -72,6 +76,26 @@ class Study:
         """Return the mean over readers, a row per image and a column per criterion; higher is worse."""
         means = self.readings.groupby("row")[list(self.criteria)].mean()
         return means.reindex(range(len(self.images)))
+
+    def only(self, sets: Sequence[str]) -> "Study":
+        """Return the study with the images of some sets alone; of all where none is given.
+
+        Raises
+        ------
+        InputError
+            If there is no such set.
+        """
+        if not sets:
+            return self
+        known = list(dict.fromkeys(self.images["set"]))
+        strange = next((name for name in sets if name not in known), None)
+        if strange is not None:
+            raise InputError(f"{self.description.scores}: no set '{strange}'; there are: {', '.join(known)}")
+        kept = self.images.index[self.images["set"].isin(list(sets))]
+        place = {row: index for index, row in enumerate(kept)}
+        readings = self.readings[self.readings["row"].isin(kept)]
+        readings = readings.assign(row=readings["row"].map(place)).reset_index(drop=True)
+        return dataclasses.replace(self, images=self.images.loc[kept].reset_index(drop=True), readings=readings)
 
     def read_images(self) -> Iterator[tuple[np.ndarray, CTImage]]:
         """Yield the slice of each row of `images`, (H, W), int16, HU, with the file it is from.
@@ -126,6 +150,11 @@ def load_study(description: Description) -> Study:
             f"no column '{columns.reader}': all scores count as one reader's, and there is no inter-reader ceiling"
         )
     return Study(images, readings, description, has_sets, (*description.notes, *notes))
+
+
+def safe_name(text: str) -> str:
+    """Return a text as the name of a file or a stage: other characters than letters, digits, - and _ become _."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text.strip()) or "_"
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -190,7 +219,7 @@ def _check_columns(table: pd.DataFrame, columns: Columns, description: Descripti
             f"{', '.join(names)} (--image-column, or columns.image in study.yaml)"
         )
     default = Columns()
-    for role in ("reader", "set", "slice"):
+    for role in ("reader", "set", "slice", "variant"):
         name = getattr(columns, role)
         if name != getattr(default, role) and name not in names:
             raise InputError(f"{description.scores}: no column '{name}' for the {role}; there are: {', '.join(names)}")
@@ -221,13 +250,16 @@ def _images(table: pd.DataFrame, description: Description) -> tuple[pd.DataFrame
     rows = [order[key] for key in keys]
     first = {row: index for index, row in reversed(list(enumerate(rows)))}
     sets = _texts(table, columns.set, "")
-    if columns.set in table:
-        _check_sets(rows, sets, names, description.scores)
+    variants = _texts(table, columns.variant, ONLY_VARIANT)
+    for role, name, given in (("set", columns.set, sets), ("variant", columns.variant, variants)):
+        if name in table:
+            _check_belonging(role, rows, given, names, description.scores)
     images = pd.DataFrame(
         {
             "image": [names[first[row]] for row in range(len(order))],
             "slice": pd.Series([index for _, index in order], dtype=object),
             "set": [sets[first[row]] if columns.set in table else str(row) for row in range(len(order))],
+            "variant": [variants[first[row]] for row in range(len(order))],
             "file": [file for file, _ in order],
         }
     )
@@ -263,15 +295,17 @@ def _slices(table: pd.DataFrame, column: str, scores: Path) -> list[int | None]:
     return [int(text) for text in table[column]]
 
 
-def _check_sets(rows: list[int], sets: list[str], names: list[str], scores: Path) -> None:
+def _check_belonging(role: str, rows: list[int], given: list[str], names: list[str], scores: Path) -> None:
     first: dict[int, str] = {}
-    for number, (row, name, image) in enumerate(zip(rows, sets, names, strict=True), start=2):
+    for number, (row, name, image) in enumerate(zip(rows, given, names, strict=True), start=2):
         if not name:
             raise InputError(
-                f"{scores}: row {number}: '{image}' has no set; expected one in every row, or no such column"
+                f"{scores}: row {number}: '{image}' has no {role}; expected one in every row, or no such column"
             )
         if first.setdefault(row, name) != name:
-            raise InputError(f"{scores}: row {number}: '{image}' is in set '{name}', and in '{first[row]}' further up")
+            raise InputError(
+                f"{scores}: row {number}: '{image}' is in {role} '{name}', and in '{first[row]}' further up"
+            )
 
 
 def _check_twice(readings: pd.DataFrame, images: pd.DataFrame, description: Description) -> None:

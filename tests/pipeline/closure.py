@@ -1,4 +1,4 @@
-"""Which files of the repository a stage imports, and the ``deps`` of ``dvc.yaml`` that follow from it.
+"""Which files of the repository a stage imports, and the ``deps`` of ``dvc.yaml`` and ``study/dvc.yaml`` that follow from it.
 
 DVC does not see Python imports (dvc#9195), so each stage lists the modules it runs. Command:
 ``python tests/pipeline/closure.py --write`` rewrites the code entries of every stage's ``deps`` (those that
@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("iqagpt", "stages")
+#: The pipeline, and that of a user's reader study, whose stages run the same commands.
+PIPELINES = ("dvc.yaml", "study/dvc.yaml")
 CODE = tuple(f"{package}/" for package in PACKAGES)
 #: Files that a package carries beside its modules and reads when it runs.
 CARRIED = (".css", ".js")
@@ -36,6 +38,10 @@ class Family:
     def template(self) -> str:
         """The item's own module as ``dvc.yaml`` writes it."""
         return f"{self.folder}/${{{self.variable}}}.py"
+
+    def template_in(self, pipeline: str) -> str:
+        """The same in one of `PIPELINES`: a study's baselines have the item ``method`` beside name and fold."""
+        return self.template if pipeline == PIPELINES[0] else f"{self.folder}/${{item.method}}.py"
 
     def module(self, item: str) -> str:
         """The own module of one item."""
@@ -82,7 +88,7 @@ def stage_closure(stage: str, item: str | None = None, root: Path = REPOSITORY) 
     return files | closure(FAMILIES[stage].module(item), root) if item else files
 
 
-def code_deps(stage: str, root: Path = REPOSITORY) -> list[str]:
+def code_deps(stage: str, root: Path = REPOSITORY, pipeline: str = PIPELINES[0]) -> list[str]:
     """List the code entries that ``dvc.yaml`` should have for a stage, sorted.
 
     Items of one stage share their list but for their own module, so each lists what any of them imports.
@@ -94,7 +100,7 @@ def code_deps(stage: str, root: Path = REPOSITORY) -> list[str]:
     for item in family.items(root):
         files |= closure(family.module(item), root)
     own = {family.module(item) for item in family.items(root)}
-    return sorted((files - own) | {family.template})
+    return sorted((files - own) | {family.template_in(pipeline)})
 
 
 def dynamic_imports(file: str, root: Path = REPOSITORY) -> list[str]:
@@ -165,8 +171,8 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def rewrite(text: str, root: Path = REPOSITORY) -> str:
-    """Return the text of ``dvc.yaml`` with the code entries of all ``deps`` replaced, the rest as it was."""
+def rewrite(text: str, root: Path = REPOSITORY, pipeline: str = PIPELINES[0]) -> str:
+    """Return the text of one of `PIPELINES` with the code entries of all ``deps`` replaced, the rest as it was."""
     parser = YAML()
     parser.preserve_quotes = True
     parser.width = sys.maxsize
@@ -175,7 +181,7 @@ def rewrite(text: str, root: Path = REPOSITORY) -> str:
         body = node.get("do", node)
         deps = body["deps"]
         data = [entry for entry in deps if not str(entry).startswith(CODE)]
-        deps[:] = [*code_deps(name, root), *data]
+        deps[:] = [*code_deps(name, root, pipeline), *data]
     stream = io.StringIO()
     parser.dump(content, stream)
     return stream.getvalue()
@@ -185,17 +191,22 @@ def _main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--write", action="store_true", help="rewrite dvc.yaml")
     options = arguments.parse_args()
-    file = REPOSITORY / "dvc.yaml"
+    results = [_bring_up_to_date(pipeline, write=options.write) for pipeline in PIPELINES]
+    return max(results)
+
+
+def _bring_up_to_date(pipeline: str, *, write: bool) -> int:
+    file = REPOSITORY / pipeline
     before = file.read_text(encoding="utf-8")
-    after = rewrite(before)
+    after = rewrite(before, pipeline=pipeline)
     if after == before:
         return 0
-    if options.write:
+    if write:
         file.write_text(after, encoding="utf-8", newline="\n")
         return 0
     stages = yaml.safe_load(before)["stages"], yaml.safe_load(after)["stages"]
     changed = [name for name in stages[1] if stages[0][name] != stages[1][name]]
-    print("out of date:", ", ".join(changed) or "layout only")
+    print(f"{pipeline}: out of date:", ", ".join(changed) or "layout only")
     return 1
 
 

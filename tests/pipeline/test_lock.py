@@ -25,7 +25,7 @@ LOCK: dict[str, dict[str, Any]] = read_yaml(REPOSITORY / "dvc.lock")["stages"]
 @pytest.fixture(scope="module")
 def stages(plain_copy: Workspace) -> dict[str, PipelineStage]:
     with Repo(str(plain_copy.path)) as repo:
-        return {stage.name: stage for stage in repo.index.stages}
+        return {stage.name: stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"}
 
 
 def md5(path: Path) -> str:

@@ -76,3 +76,9 @@ def test_an_unknown_column_is_named_with_the_nearest():
 
 def test_towers_of_powers_do_not_hang():
     assert np.isinf(Expression("noise * 0 + 9 ** 9 ** 9").evaluate(pd.DataFrame({"noise": [1.0]}))).all()
+
+
+def test_steps_count_the_limits_that_are_reached():
+    table = {"x": np.array([-1.0, 0.0, 1.0, 2.9, 3.0, 5.0, 9.0, np.nan])}
+    np.testing.assert_equal(Expression("steps(x, 1, 3, 5)").evaluate(table), [1, 1, 2, 2, 3, 4, 4, np.nan])
+    assert Expression("steps(abs(x - 7), 1)").evaluate({"x": np.array([7.0, 6.5, 8.0, 6.0])}).tolist() == [1, 1, 2, 2]

@@ -1,10 +1,11 @@
-"""Imported weights into a captioner: positions, patches and vocabulary are fitted, the rest must have its shape.
+"""Imported weights, or another captioner's, into a captioner: positions, patches and vocabulary are fitted, the rest is not.
 
 Widths and heads must agree, as nothing can turn one into the other. What the artifact lacks stays as initialised, and is
 reported as missing.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 
 from iqagpt.artifacts import Artifact, open_artifact
+from iqagpt.captioner.captioner import KIND as CAPTIONER
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.foreign.report import Report
 from iqagpt.captioner.tokenizer import SPECIAL, UNK, CaptionTokenizer, read_vocabulary, wordpiece_tokenizer
@@ -27,17 +29,19 @@ _GRID, _PATCH = "image_encoder.pos_embed", "image_encoder.patch_embed.proj.weigh
 
 
 def open_imported(path: Path) -> Artifact:
-    """Open a folder that ``iqagpt weights import`` wrote.
+    """Open a folder that ``iqagpt weights import`` wrote, or one of a captioner.
 
     Raises
     ------
     InputError
-        If it is none.
+        If it is neither.
     """
-    try:
-        return open_artifact(path, KIND)
-    except ArtifactError as error:
-        raise InputError(f"pretrain.weights: {path}: no imported weights; iqagpt weights import makes them") from error
+    for kind in (KIND, CAPTIONER):
+        with suppress(ArtifactError):
+            return open_artifact(path, kind)
+    raise InputError(
+        f"pretrain.weights: {path}: no imported weights and no captioner; iqagpt weights import makes the former"
+    )
 
 
 @torch.no_grad()
@@ -67,7 +71,7 @@ def load_into(captioner: Captioner, artifact: Artifact, tokenizer: CaptionTokeni
     """
     tensors = read_weights(artifact)
     config = artifact.info["config"]
-    _check_geometry(captioner.config, config, str(artifact.path))
+    _check_geometry(captioner.config, config, str(artifact.path), whole=artifact.info["kind"] == CAPTIONER)
     rows = _vocabulary_rows(artifact, tokenizer)
     report = Report()
     state = captioner.state_dict()
@@ -92,8 +96,8 @@ def load_into(captioner: Captioner, artifact: Artifact, tokenizer: CaptionTokeni
     return report
 
 
-def _check_geometry(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
-    """Refuse weights of other widths or heads, and name every key of ``pretrain`` to change."""
+def _check_geometry(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str, *, whole: bool) -> None:
+    """Refuse weights of other widths or heads, and name every key of ``pretrain`` to change; `whole`: of any other geometry."""
     wanted = {
         f"{part}.{key}": theirs[part][key]
         for part, keys in (("encoder", ("width", "heads")), ("text", ("width", "heads", "intermediate")))
@@ -103,11 +107,15 @@ def _check_geometry(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: s
     # Which layers see the image is part of the weights, once any does.
     if theirs.get("text", {}).get("fusion_layers"):
         wanted |= {f"text.{key}": theirs["text"][key] for key in ("text_layers", "fusion_layers")}
+    if whole:
+        # A captioner is worth starting from only as a whole. Dropout is no property of its weights.
+        parts = [(part, key) for part in ("encoder", "text") for key in theirs[part] if key != "dropout"]
+        wanted = {f"{part}.{key}": theirs[part][key] for part, key in parts}
     changes = []
     for key, value in wanted.items():
         part, name = key.split(".")
-        if ours[part][name] != value:
-            changes.append(f"pretrain.{key} {value} (now {ours[part][name]})")
+        if ours[part].get(name) != value:
+            changes.append(f"pretrain.{key} {value} (now {ours[part].get(name)})")
     if changes:
         raise ArtifactError(f"{where}: the weights do not fit the captioner; they need {', '.join(changes)}")
 
@@ -135,6 +143,9 @@ def _fit(name: str, value: torch.Tensor, target: torch.Tensor) -> tuple[torch.Te
 
 def _vocabulary_rows(artifact: Artifact, tokenizer: CaptionTokenizer) -> list[list[int]] | None:
     """Return, for each token of the captioner, the rows of the artifact's vocabulary that spell it."""
+    if artifact.info["kind"] == CAPTIONER:
+        place = {token: index for index, token in enumerate(CaptionTokenizer.load(artifact.path).tokens())}
+        return [[place[token]] if token in place else [] for token in tokenizer.tokens()]
     file = artifact.path / VOCABULARY
     if not file.is_file():
         return None
