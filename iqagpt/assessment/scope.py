@@ -25,6 +25,8 @@ _SOFT_HU = (-200, 300)
 #: Least share of the image that a body fills, and of the body that is soft tissue; most bone in the body, lung in body and lung
 #: (real slices at the dome of the liver: .05 and .28).
 _LEAST_BODY, _LEAST_SOFT, _MOST_BONE, _MOST_LUNG = 0.03, 0.6, 0.15, 0.35
+#: Matrices from this side are looked at by every other row and column.
+_FINE_PX = 256
 #: Coarser grey levels than this hide noise.
 _MOST_STEP_HU = 4.0
 _HEAD = frozenset((
@@ -90,6 +92,8 @@ def image_warnings(image_hu: np.ndarray, image_size: int | None, window_hu: tupl
             else "padded and cropped"
         )
         found.append(f"matrix {rows} x {columns}, {done} to {image_size} x {image_size}, not resampled")
+    if min(rows, columns) >= _FINE_PX:  # shares need not every pixel
+        image_hu = image_hu[::2, ::2]
     body = image_hu > _BODY_HU
     filled = int(body.sum())
     inside = image_hu[body]
