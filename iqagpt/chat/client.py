@@ -22,6 +22,8 @@ from iqagpt.errors import InputError
 KEY_VARIABLE = "OPENAI_API_KEY"
 #: Longest answer that is read, bytes; a report takes about two thousand.
 LARGEST = 1_000_000
+#: Longest answer that is asked for with a schema, tokens: small models may go on for ever inside a JSON text.
+LONGEST_ANSWER = 600
 #: Stands for a key where a server of this machine asks for none.
 _NO_KEY = "none"
 _RETRIED = (408, 409, 429)
@@ -237,11 +239,13 @@ class ChatClient:
         if schema is not None:
             form = {"name": "answer", "strict": True, "schema": schema}
             options["response_format"] = {"type": "json_schema", "json_schema": form}
+            options["max_completion_tokens"] = LONGEST_ANSWER
         # The SDK's time-out counts from one received byte to the next, so the caller bounds the whole; each attempt to
         # connect gets its share, so that an address that never answers is told from a slow model.
         connect = max(0.05, left_s / (2 * (self.max_retries + 1)))
         http = openai.DefaultAsyncHttpxClient(
             follow_redirects=False,
+            verify=self.endpoint.startswith("https"),  # certificates take a tenth of a second to load
             trust_env=not is_loopback(self.endpoint),  # no proxy between this machine and itself
             event_hooks={"request": [before]} if before else {},
         )

@@ -43,6 +43,7 @@ MEANING: dict[str, dict[str, str]] = {
         "confidence": "2!34",
     },
     "average": {"title noise fidelity small conspicuity overall": "2", "confidence": "2"},
+    "normal": {"title noise": "2"},
     "moderate": {"noise overall": "23", "small conspicuity title fidelity": "23", "confidence": "2"},
     "suboptimal": {"title noise fidelity small conspicuity lesion confidence overall": "3", "margins": "23"},
     "degraded": {"title noise fidelity small conspicuity lesion confidence overall": "34/3", "margins": "234"},
@@ -59,7 +60,7 @@ MEANING: dict[str, dict[str, str]] = {
     },
     "usable": {"title noise fidelity small confidence overall": "123!4", "lesion margins conspicuity": "1234!"},
     "limiting": {"title noise fidelity small conspicuity lesion margins confidence overall": "34!12"},
-    "above": {"noise": "3", "fidelity small conspicuity confidence overall": "1"},
+    "above": {"noise": "3", "fidelity conspicuity confidence overall": "1"},
     "high": {"noise": "34", "fidelity small conspicuity confidence overall": "1"},
     "below": {"noise": "1", "fidelity small conspicuity confidence overall": "3"},
     "low": {"noise": "1", "fidelity small conspicuity overall": "34", "confidence": "34/4"},
@@ -83,15 +84,17 @@ _GRADES = {
         superior+to+average|usual superior|better+to|than+the+usual|average|normal|typical+standard|level|one
         superior|better+to|than+the+average|norm|standard more+than+acceptable|adequate|satisfactory""",
     "good": """good well clear|clearly readily easily crisp|crisply distinct|distinctly sharp|sharply favorable conspicuous
-        without+difficulty fully+preserved faithful|faithfully nicely prominent|prominently highly+conspicuous
+        without+difficulty fully+preserved faithful|faithfully nicely highly+conspicuous
         stands|standing+out well+preserved unequivocally unambiguously""",
     "sharp": """well|sharply|clearly|crisply|distinctly+defined|demarcated|outlined|circumscribed|contoured|marginated
         well+visualized+margins""",
-    "fair": """acceptable|acceptably adequate|adequately satisfactory|satisfactorily sufficient|sufficiently fair tolerable|tolerably
+    "fair": """acceptable|acceptably adequate|adequately satisfactory|satisfactorily sufficient|sufficiently fair
+        tolerable|tolerably
         suitable passable decent to+an+acceptable+degree|extent|level|standard fully+acceptable|adequate
         an+acceptable+degree|extent|level|standard""",
-    "average": """average usual typical typically standard ordinary routine customary as+expected expected normal conventional
+    "average": """average usual typical typically standard ordinary routine customary as+expected expected conventional
         comparable comparable+to+usual|average within+the+usual|normal|expected+range|limits usual|normal|typical+range medium""",
+    "normal": "normal",
     "moderate": "moderate|moderately reasonable|reasonably fairly+good fairly intermediate",
     "suboptimal": """suboptimal|suboptimally limited restricted confined mediocre marginal less+than|then+optimal|ideal
         of+limited partial|partially partly incomplete|incompletely below+par substandard less+well diminished
@@ -103,12 +106,14 @@ _GRADES = {
     "failed": """unacceptable|unacceptably nondiagnostic inadequate|inadequately unsuitable unusable uninterpretable
         insufficient|insufficiently very|extremely|exceedingly+poor|poorly|low|bad severely|markedly|heavily+limited|degraded
         severely+reduced|compromised|impaired|restricted|deteriorated|affected preclude|precludes|precluding
-        prevent|prevents|preventing prohibit|prohibits|prohibiting too+poor|low|limited useless unreadable
-        undiagnostic unfit no+confidence no+diagnostic+confidence not+diagnostic""",
-    "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured unrecognizable|unrecognizably invisible
-        imperceptible obliterated effaced indiscernible undetectable unidentifiable disappear|disappears vanished""",
+        prevent|prevents|preventing prohibit|prohibits|prohibiting too+poor|low|limited impossible
+        is|are|was|were+lacking useless unreadable undiagnostic unfit no+confidence no+diagnostic+confidence not+diagnostic""",
+    "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured
+        practically|virtually|almost|nearly+invisible|unrecognizable|lost|indiscernible unrecognizable|unrecognizably invisible
+        imperceptible indiscernible undetectable unidentifiable""",
     "blurred": """blurred blurry blurring blur smeared severe|severely|marked|markedly|heavy|heavily+blurred|blurring|smeared""",
-    "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply imprecise|imprecisely
+    "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply
+        imprecise|imprecisely
         ill|poorly+demarcated|outlined|marginated|delineated poorly+defined|circumscribed|visualized+margins""",
     "faint": """faint|faintly subtle inconspicuous barely|hardly|scarcely|just+seen|visible|discernible|perceptible|recognizable
         difficult|hard+to+see|discern|identify|recognize|make|detect|appreciate difficult|hard+to+make+out
@@ -122,19 +127,25 @@ _GRADES = {
     "limiting": """limiting limits|limit limited+by interfere|interferes|interfering hinder|hinders|hindering hamper|hampers
         impair|impairs|impairment degrade|degrades restricting limitation+by overwhelm|overwhelms reduce|reduces|reducing
         compromise|compromises""",
-    "above": """above+average|usual|normal above+the+usual|average|normal+level|range higher|greater|more+than+usual|average|normal|expected
-        increased elevated exceed|exceeds|exceeding+the+usual|average|normal+level|range|noise raised
+    "above": """above+average|usual|normal above+the+usual|average|normal+level|range
+        higher|greater|more+than+usual|average|normal|expected
+        increased elevated more+pronounced|marked|evident|visible+than+usual|average|normal|expected
+        exceed|exceeds|exceeding+the+usual|average|normal+level|range|noise raised
         higher|greater+than+the+usual|average|normal+level""",
     "high": "high considerable|considerably substantial pronounced marked markedly+increased|elevated strong heavy",
-    "below": """below+average|usual|normal below+the+usual|average|normal+level|range lower|less|smaller+than+usual|average|normal|expected|typical
+    "below": """below+average|usual|normal below+the+usual|average|normal+level|range
+        lower|less|smaller+than+usual|average|normal|expected|typical
         reduced decreased lower|less+than+the+usual|average|normal+level|one|amount""",
     "low": "low remarkably|exceptionally|pleasingly+low",
-    "minimal": """minimal|minimally very|exceptionally|extremely|remarkably|unusually+low|little hardly|barely|scarcely+any negligible
+    "minimal": """minimal|minimally very|exceptionally|extremely|remarkably|unusually+low|little
+        hardly|barely|scarcely+any negligible
         little very+limited slight|slightest""",
     "severe": """severe|severely extreme|extremely excessive|excessively prohibitive|prohibitively overwhelming massive
         too+high|much|severe|strong|great|excessive too+noisy intolerable|intolerably""",
-    "complete": """complete|completely full|fully total|totally entire|entirely absolute|absolutely highest unrestricted unreserved|unreservedly
-        without+reservation|restriction|reservations|restrictions|qualification unqualified utmost certain maximal maximum definite""",
+    "complete": """complete|completely full|fully total|totally entire|entirely absolute|absolutely highest
+        unrestricted unreserved|unreservedly
+        without+reservation|restriction|reservations|restrictions|qualification unqualified utmost certain maximal
+        maximum definite""",
     "probable": "probable probably likely presumably",
     "entity": """kidney+stone|stones calcified+lesion|lesions large|larger+lesion|lesions large+or+calcified+lesion|lesions
         large+and+calcified+lesion|lesions""",
@@ -145,21 +156,24 @@ _GRADES = {
     "unknown": "could|can+not+be+determined cannot+be+determined undetermined not+determined was+not+determined",
 }
 _CUES = {
-    "title": "image|noise+and+structural+fidelity image+noise+and+structural+fidelity noise+and+fidelity structural+fidelity+and+noise",
+    "title": """image|noise+and+structural+fidelity image+noise+and+structural+fidelity noise+and+fidelity
+        structural+fidelity+and+noise""",
     "noise": """noise image+noise noise+level|levels level|levels|amount|degree+of+noise level|levels|amount|degree+of+image+noise
         graininess grain mottle noise+texture quantum+noise|mottle""",
     "fidelity": """structural+fidelity fidelity structure structures anatomical|anatomic+structure|structures structural+detail
         structural+preservation preservation+of+structure|structures image+structure|structures""",
     "small": """small|fine|tiny|smallest|finest|smaller|finer|minute+structure|structures|detail|details|anatomy|vessel|vessels
         small|fine|tiny|smallest|smaller|minute+anatomical|anatomic+structure|structures|detail|details
-        small+blood+vessel|vessels small+lymph+node|nodes small+node|nodes adrenal+gland|glands lymph+node|nodes nodes vessels adrenals
+        small+blood+vessel|vessels small+lymph+node|nodes small+node|nodes adrenal+gland|glands lymph+node|nodes nodes
+        vessels adrenals
         fine|small+structural+detail|details small+parts anatomical|anatomic+detail|details visibility+of+small+structures""",
     "conspicuity": """lesion+conspicuity subjective+visual+lesion+conspicuity visual+lesion+conspicuity conspicuity
         subjective+lesion+conspicuity conspicuity+of+the|a+lesion conspicuity+of+lesion|lesions lesion+visibility""",
     "lesion": "lesion lesions",
     "margins": """margin|margins border|borders edge|edges outline|outlines contour|contours boundary|boundaries demarcation
         lesion+margin|margins|border|borders margin|margins|border|borders|edge|edges|contour|contours|outline+of+the+lesion""",
-    "confidence": """confidence diagnostic+confidence certainty diagnostic+certainty diagnostic+reliability limited+clinical+entity|entities
+    "confidence": """confidence diagnostic+confidence certainty diagnostic+certainty diagnostic+reliability
+        limited+clinical+entity|entities
         clinical+entity|entities clinical+question|questions entities confidence+level level+of+confidence
         level+of+diagnostic+confidence degree+of+confidence""",
     "overall": """image+quality overall+image+quality overall+quality quality+of+the+image|slice overall+impression
@@ -173,11 +187,15 @@ _CUED_GRADES = {
         "noise",
         "below",
     ): "less|lower+noise+than+usual|average|normal|expected less|lower+image+noise+than+usual|average|normal|expected",
+    ("noise", "minimal"): """nearly|almost|virtually|practically|largely+free+of|from+noise free+of|from+noise
+        nearly|almost|virtually|practically|largely+free+of|from+disturbing|visible|relevant+noise
+        nearly|almost|virtually|practically+no+noise nearly|almost|virtually|practically+noise+free""",
     ("noise", "severe"): "too|extremely|excessively|severely|very+noisy|grainy",
     ("confidence", "confident"): "confident|confidently with+confidence reliable|reliably",
     ("confidence", "minimal"): "little+confidence little+diagnostic+confidence",
 }
-_NEGATIONS = """not no without never neither nor cannot can+not can|could+no+longer no+longer rather+than less+than lack|lacks|lacking
+_NEGATIONS = """not no without never neither nor cannot can+not can|could+no+longer no+longer rather+than less+than
+        lack|lacks|lacking
     lack+of fail|fails+to far+from absence+of none"""
 #: Between two clauses: a criterion named afterwards takes over.
 _BREAKS = """, ; : ( ) but and or while whereas although though however yet which that with despite so because as+a+result
@@ -191,13 +209,14 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     here there throughout still being other remaining respectively further consequently altogether moreover similarly likewise
     image images imaging slice slices scan ct axial study examination exam picture section
     assessment assess assessed automated automatic automatically evaluation appraisal review reviewed under submitted examined
-    criterion criteria scale score scored scores grade graded rating rated rate given four+criteria one+axial single one+ct one+slice
-    four+point report describes describe described summary in+summary conclusion in+conclusion technique findings impression
+    criterion criteria scale score scored scores grade graded rating rated rate given four+criteria one+axial single
+        one+ct one+slice
+    four+point report describes describe described summary in+summary conclusion in+conclusion technique impression
     visibility visualization depiction delineation representation reproduction clarity presentation display appearance definition
     recognition identification preservation preserved reproduced evaluate interpretation interpret interpreted interpretations
     interpreting read reading reader readers diagnosis diagnostic diagnostically diagnoses information use purposes purpose value
     assessing answer answered level levels degree extent standard+of amount regard with+regard+to respect with+respect+to
-    concerning regarding terms in+terms+of anatomic anatomical features relevant certain+entities subjective visual subjectively
+    concerning regarding terms in+terms+of anatomic anatomical features certain+entities subjective visual subjectively
     present+in for+example for+instance example instance e+g such gross obvious few clinical clinically
     statement statements concern concerns refer refers alone quality+criteria result results these+limitations limitations
     limitation consistent as+a+whole as+well as+well+as taken+together thereby into+account obtained obtain
@@ -209,7 +228,10 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
     presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
     sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    detail details available drawn draw view views viewed account way ways case cases part parts aspect aspects area areas
+    lies lie lying make+out following follows follow gives give giving gave consequence consequences
+    no+statement|comment|conclusion+is|was+made|drawn|given no+statement|comment+is+made+on|about+clinical+findings
+    mention mentioned note including+the detail details available drawn draw view views viewed account way ways case cases
+    part parts aspect aspects area areas
     field main mainly particular particularly especially notably generally general usually mostly largely primarily essentially
     otherwise already same similar similarly both either or+other another every any some several various number set use
     used using based basis according accordingly according+to about across along among around between within+the+image over
@@ -219,7 +241,7 @@ _NEUTRAL = """a an the this that|these|those these it its their both each all of
     answer address addressed reached reach drawn+from derive derived identify+and determine establish established form
     formed perform performed performs performing work task tasks question questions point points purpose aim intended
     expressed word words term concern concerned observed impression+of feature element elements component components
-    object objects body structure+of tissue+detail content contents condition conditions circumstance circumstances
+    content contents circumstance circumstances
     characteristic characteristics property properties parameter parameters measure rank ranked category categories class
     qualitatively qualitative visually perception perceived observer observers user users who they them we our you your
     can+be could+be may+be+read be+seen being+read by+the+reader whose made run runs desired+level achieved attained observed"""

@@ -234,9 +234,11 @@ def _following_cues(tokens: list[_Token], place: int) -> list[str]:
             found.append(token.facet)
             if not listing:
                 break
-        elif token.kind == "verb" or (token.kind == "break" and not (listing and token.words in (",", "and"))):
-            break
-        elif token.kind == "grade" and listing:
+        elif (
+            token.kind == "verb"
+            or (token.kind == "break" and not (listing and token.words in (",", "and")))
+            or (token.kind == "grade" and listing)
+        ):
             break
     return found
 

@@ -13,16 +13,19 @@ FOREIGN = (
     "There is a kidney stone", "Hepatic metastasis is likely", "Findings suggest malignancy", "There is free fluid",
     "A nodule is present", "Motion artifacts are seen", "No lesion is seen", "There are no lesions", "A lesion is present",
     "There is no evidence of disease", "Two lesions are seen", "The patient is Mr Smith", "The patient is a 54-year-old man",
-    "Acquired on 3 May 2021", "Dated 2021-05-03", "Scanned on a Siemens Somatom", "Reconstructed with RED-CNN",
+    "Acquired on 3 May 2021",
+    "Dated 2021-05-03", "Scanned on a Siemens Somatom", "Reconstructed with RED-CNN",
     "Repeat imaging is recommended", "Clinical correlation is advised", "Compared with the prior examination, noise is lower",
-    "Intravenous contrast was given", "Low-dose protocol", "Reported by Dr Jones", "See https://example.org", "The scan is unremarkable",
+    "Intravenous contrast was given", "Low-dose protocol", "Reported by Dr Jones", "See https://example.org",
+    "The scan is unremarkable",
     "Ignore the scores above", "Contact 555-0199", "Patient ID L506", "The bowel is not distended", "Score 2",
+    "The adrenal glands are normal", "Lymph nodes are prominent", "The vessels are increased", "Relevant findings are present",
     "The margins are spiculated", "No acute abnormality", "The image is of the chest", "Accuracy is 95 %",
 )  # fmt: skip
 _ELSE = ("excellent", "average", "sub-optimal", "unacceptable", "complete", "poor", "blurred", "not applicable")
 _GRADED = re.compile(
-    r"(?<!not )(?:better than usual|average|acceptable|sub-optimal|unacceptable|excellent|well seen|poorly seen|blurred|well visualized|"
-    r"poorly visualized|severe loss|complete|probable|limited|poor(?!ly)|permit)"
+    r"(?<!not )(?:better than usual|average|acceptable|sub-optimal|unacceptable|excellent|well seen|poorly seen|blurred|"
+    r"well visualized|poorly visualized|severe loss|complete|probable|limited|poor(?!ly)|permit)"
 )
 _NEGATE = re.compile(r"\b(is|are|can)\b(?! not| N)")
 

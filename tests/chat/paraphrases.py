@@ -1,11 +1,13 @@
 """True reports in other words, for measuring how much true wording the verifier refuses.
 
-Three parts that share no sentence. `DEVELOPED` was looked at while the verifier's lexicon was made. `HELD_OUT` was written
-before the lexicon; of it 71.6 % of the grammar's reports and 7 of 10 by hand passed when first measured, then the reasons were looked
-at. `UNSEEN` was written before those reasons were known; it measures, and the lexicon is not to be fitted to it. By hand: a few sentences for each of the 17 scores of the four criteria, and whole
-reports in the style of dictated ones. By a grammar: one report for every score tuple from these sentences, with openings,
-connectives and closings of the same half. Vocabulary of published reader studies (noise "less than average", "grainy") and of
-dictated reports ("study is degraded by", "limits evaluation of").
+Five parts that share no sentence. `DEVELOPED` was looked at while the verifier's lexicon was made. The others were written
+before it met them, and each was looked at after its first measurement: of `HELD_OUT` 71.6 % of the grammar's reports passed at
+first, of `UNSEEN` 62.8 %, of `FINAL` 30.6 % (33 of its 34 sentences, but three words of what surrounds them were unknown), of
+`BLIND` 41.6 % (28 of its 34 sentences). See docs/reports.md.
+
+By hand: a few sentences for each of the 17 scores of the four criteria, and whole reports in the style of dictated ones. By a
+grammar: one report for every score tuple from these sentences, with openings, connectives and closings of the same part.
+Vocabulary of published reader studies (noise "less than average", "grainy") and of dictated reports ("degraded by").
 """
 
 import random
@@ -289,7 +291,8 @@ DEVELOPED = Half(
         ),
         (
             (1, 2, 1, 1),
-            "Image noise is less than usual. Small vessels, adrenal glands and lymph nodes are acceptably visualized. The lesion is "
+            "Image noise is less than usual. Small vessels, adrenal glands and lymph nodes are acceptably visualized. "
+            "The lesion is "
             "clearly seen with sharp margins. Interpretation is possible with full confidence.",
         ),
         (
@@ -299,7 +302,8 @@ DEVELOPED = Half(
         ),
         (
             (2, 1, None, 1),
-            "Noise is average and acceptable for diagnosis. There is excellent visualization of small structures. Lesion conspicuity "
+            "Noise is average and acceptable for diagnosis. There is excellent visualization of small structures. "
+            "Lesion conspicuity "
             "was not rated, which does not exclude a lesion. Diagnostic confidence is complete.",
         ),
         (
@@ -370,7 +374,8 @@ HELD_OUT = Half(
         ),
         (
             (3, 4, 4, 4),
-            "Suboptimal noise level, sufficient for limited diagnostic information only. Small structures are invisible. The lesion "
+            "Suboptimal noise level, sufficient for limited diagnostic information only. Small structures are "
+            "invisible. The lesion "
             "is blurred, and its margins have severely deteriorated. Low confidence.",
         ),
         (
@@ -615,6 +620,93 @@ FINAL = Half(
     ),
     connectives=("", "Therefore, ", "As a consequence, ", "Taken together, "),
     closings=("", " Research use only.", " No statement is made on clinical findings."),
+    reports=(),
+)
+
+_BLIND_SENTENCES: Sentences = {
+    "noise": {
+        1: (
+            "The image is nearly free of disturbing noise and its structural fidelity is superb",
+            "Image noise is below average and does not limit interpretation",
+        ),
+        2: (
+            "Noise lies in the usual range, which is acceptable for diagnosis",
+            "Average noise and structural fidelity; the slice is diagnostically acceptable",
+        ),
+        3: (
+            "Because of suboptimal noise the slice provides only limited diagnostic information",
+            "Image noise is more pronounced than usual and structural fidelity is suboptimal",
+        ),
+        4: (
+            "The slice is unacceptable for diagnostic interpretation owing to noise",
+            "Noise is unacceptably high and interpretation is not possible",
+        ),
+    },
+    "small_structures": {
+        1: (
+            "Even small vessels and lymph nodes are excellently visualized",
+            "The small structures are displayed with excellent definition",
+        ),
+        2: (
+            "Small anatomical structures can be seen acceptably",
+            "Small structures, such as vessels and adrenal glands, are visible to an adequate extent",
+        ),
+        3: (
+            "Small structures are seen only suboptimally",
+            "Visibility of fine structures is restricted",
+        ),
+        4: (
+            "Small structures are practically invisible",
+            "It is impossible to make out small vessels or lymph nodes",
+        ),
+    },
+    "lesion_conspicuity": {
+        1: (
+            "The lesion is well delineated and its margins are sharp",
+            "Lesion well seen, with clearly visible margins",
+        ),
+        2: (
+            "The lesion is well seen; the margins are poorly delineated",
+            "Although well seen, the lesion has blurry edges",
+        ),
+        3: (
+            "The lesion can hardly be seen and its margins are poorly visualized",
+            "Poor lesion visibility with indistinct contours",
+        ),
+        4: (
+            "The lesion is markedly blurred with severe loss of its margins",
+            "Only a blurred lesion is visible, its margins being lost",
+        ),
+        None: (
+            "Lesion conspicuity has not been scored",
+            "A score for lesion conspicuity is not applicable",
+        ),
+    },
+    "diagnostic_confidence": {
+        1: (
+            "The interpretation is made with complete confidence",
+            "Diagnostic confidence is total",
+        ),
+        2: (
+            "Confidence in the diagnosis is probable",
+            "The reader is reasonably but not completely confident",
+        ),
+        3: (
+            "Confidence is limited to entities such as a kidney stone",
+            "The reader is only confident for limited clinical entities, for example a large lesion",
+        ),
+        4: (
+            "Diagnostic confidence is lacking",
+            "The reader has poor confidence",
+        ),
+    },
+}
+
+BLIND = Half(
+    sentences=_BLIND_SENTENCES,
+    openings=("", "Assessment of a CT slice. ", "FINDINGS\n", "The CT slice was rated for image quality. "),
+    connectives=("", "Hence, ", "As a result, ", "In conclusion, "),
+    closings=("", " For research use only.", " The slice was assessed automatically."),
     reports=(),
 )
 

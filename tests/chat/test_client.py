@@ -1,5 +1,7 @@
 """The chat client against a real HTTP server with faults; the key never shows."""
 
+import asyncio
+import json
 import socket
 import sys
 import time
@@ -8,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from iqagpt.chat.client import ChatClient, ChatFailedError, ChatUnavailableError, read_api_key
+from iqagpt.chat.client import (
+    ChatClient,
+    ChatFailedError,
+    ChatUnavailableError,
+    is_loopback,
+    open_client,
+    read_api_key,
+)
 from iqagpt.errors import InputError
 from tests.chat.endpoint import Answer, Endpoint, completion
 
@@ -48,6 +57,8 @@ def test_question_and_answer(start: Start) -> None:
     endpoint = start(completion("a report"))
     assert client(endpoint.url).complete(MESSAGES) == "a report"
     assert endpoint.requests == [{"model": "test-model", "messages": MESSAGES}]
+    assert json.loads(client(endpoint.url).preview(MESSAGES)) == endpoint.requests[0]
+    assert len(endpoint.requests) == 1, "a preview sends nothing"
     assert endpoint.paths == ["/v1/chat/completions"]
     assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
 
@@ -125,11 +136,52 @@ def test_key_is_not_shown() -> None:
 
 def test_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
-    assert read_api_key() == KEY
+    assert read_api_key("https://example.org/v1") == read_api_key("http://localhost:1/v1") == KEY
 
 
 @pytest.mark.parametrize(("value", "message"), [("", "is not set"), ("  ", "is not set"), ("schlüssel", "plain ASCII")])
 def test_missing_or_impossible_key_is_an_error(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", value)
     with pytest.raises(InputError, match=f"OPENAI_API_KEY .*{message}"):
-        read_api_key()
+        read_api_key("https://example.org/v1")
+
+
+def test_a_server_of_this_machine_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert open_client("http://localhost:8080/v1", "m").api_key == "none"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "loopback"),
+    [
+        ("http://127.0.0.1:1/v1", True), ("http://localhost/v1", True), ("http://[::1]:8/v1", True),
+        ("http://127.0.0.1.example.org/v1", False), ("http://10.0.0.1/v1", False), ("https://api.openai.com/v1", False),
+        ("http://localhost.example.org", False), ("http://0.0.0.0:80", False),
+    ],
+)  # fmt: skip
+def test_another_machine_must_be_allowed(monkeypatch: pytest.MonkeyPatch, endpoint: str, loopback: bool) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert is_loopback(endpoint) == loopback
+    if not loopback:
+        with pytest.raises(InputError, match="--allow-remote"):
+            open_client(endpoint, "m")
+    assert open_client(endpoint, "m", allow_remote=True).endpoint == endpoint
+
+
+def test_a_schema_is_sent_and_left_out_for_a_server_that_does_not_know_it(start: Start) -> None:
+    endpoint = start(completion("x"))
+    endpoint.answer = lambda r: (
+        json_answer(400, b'{"error": {"message": "no response_format"}}') if "response_format" in r else completion("x")
+    )
+    assert client(endpoint.url).complete(MESSAGES, {"type": "object"}) == "x"
+    assert endpoint.requests[0]["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert "response_format" not in endpoint.requests[1]
+
+
+def test_it_works_within_a_running_event_loop(start: Start) -> None:
+    endpoint = start(completion("x"))
+
+    async def ask() -> str:
+        return client(endpoint.url).complete(MESSAGES)
+
+    assert asyncio.run(ask()) == "x"

@@ -1,126 +1,100 @@
-"""Reports for a table of predictions: templates, a language model, its failures; params."""
+"""One report for four scores: template, space, language model, cache; params."""
 
 import json
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from iqagpt.artifacts import open_artifact
-from iqagpt.chat.client import ChatFailedError, ChatUnavailableError
-from iqagpt.chat.reports import ReportParams, report_metrics, save_reports, write_reports
-from iqagpt.chat.templates import DISCLAIMER, template_report
-from iqagpt.criteria import KEYS
-from tests.chat.endpoint import good_report
+from iqagpt.chat.cache import AnswerCache
+from iqagpt.chat.client import open_client
+from iqagpt.chat.reports import Report, ReportParams, ReportWriter, open_writer, space_key
+from iqagpt.chat.templates import template_report
+from iqagpt.criteria import KEYS, Scores, all_scores
+from iqagpt.errors import InputError
+from tests.chat.endpoint import Endpoint, good_report, scores_in
+
+SCORES: Scores = {"noise": 3, "small_structures": 2, "lesion_conspicuity": None, "diagnostic_confidence": 1}
 
 
-def predictions(*rows: tuple[float | None, ...]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(KEYS), dtype=float)
-    names = [f"L506_00{i}_ndct" for i in range(len(rows))]
-    return table.assign(image_id=names, caption=[f"caption {i}" for i in range(len(rows))], unparsed="")
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    server = Endpoint(good_report)
+    yield server
+    server.close()
 
 
-TABLE = predictions((1, 2, None, 1), (4, 4, 3, 4), (1, 2, None, 1), (1.4, 2.2, None, 0.7))
+def test_without_arguments_the_template_writes() -> None:
+    assert open_writer().write(SCORES) == Report(template_report(SCORES), "template")
 
 
-class Model:
-    """A language model that says what it is told to, or fails."""
-
-    def __init__(self, *outcomes: str | Exception) -> None:
-        self.outcomes = list(outcomes)
-        self.asked: list[Any] = []
-
-    def complete(self, messages: list[dict[str, str]]) -> str:
-        self.asked.append(messages)
-        outcome = self.outcomes.pop(0) if self.outcomes else "good"
-        if isinstance(outcome, Exception):
-            raise outcome
-        if outcome != "good":
-            return outcome
-        return json.loads(good_report({"messages": messages})[2])["choices"][0]["message"]["content"]
+def test_a_model_writes_and_equal_scores_are_asked_once(endpoint: Endpoint) -> None:
+    writer = open_writer(endpoint=endpoint.url, model="local-model")
+    first, second = writer.write(SCORES), writer.write({**SCORES, "patient_id": "L506"})
+    assert first == second
+    assert first.generator == "model"
+    assert first.text.startswith("TECHNIQUE")
+    assert len(endpoint.requests) == 1
+    assert scores_in(endpoint.requests[0]) == SCORES
+    assert "L506" not in json.dumps(endpoint.requests)
 
 
-def test_templates_need_no_model() -> None:
-    reports = write_reports(TABLE)
-    assert reports["generator"].tolist() == ["template"] * 4
-    assert reports["report"][1] == template_report(dict(zip(KEYS, (4, 4, 3, 4), strict=True)))
-    assert reports["scores"][3] == dict(zip(KEYS, (1, 2, None, 1), strict=True))
-    assert report_metrics(reports, "template") == {"generator": "template", "n": 4, "fallbacks": 0, "unparsed": 0}
+def test_a_criterion_that_was_not_read_is_reported_so(endpoint: Endpoint) -> None:
+    scores = {key: SCORES[key] for key in KEYS[1:]}
+    report = open_writer(endpoint=endpoint.url, model="m").write(scores)
+    assert report.generator == "model", report.findings
+    assert "could not be determined" in report.text
 
 
-def test_equal_scores_are_asked_once_and_nothing_else_is_told() -> None:
-    model = Model()
-    reports = write_reports(TABLE, model)
-    assert len(model.asked) == 2
-    assert reports["generator"].tolist() == ["openai"] * 4
-    assert reports["report"][0] == reports["report"][2] == reports["report"][3] != reports["report"][1]
-    sent = json.dumps(model.asked)
-    assert "L506" not in sent
-    assert "caption 0" not in sent
-    assert reports["report"].str.endswith(DISCLAIMER).all()
+def test_a_space_comes_first(endpoint: Endpoint) -> None:
+    known = Report("finished", "space")
+    writer = ReportWriter(open_client(endpoint.url, "m"), {space_key(SCORES): known})
+    assert writer.write(SCORES) == known
+    assert endpoint.requests == []
 
 
-@pytest.mark.parametrize("outcome", ["", "All is well.", ChatFailedError("late")])
-def test_a_bad_answer_falls_back_to_the_template_and_is_counted(
-    outcome: str | Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        reports = write_reports(TABLE, Model(outcome))
-    assert reports["generator"].tolist() == ["template", "openai", "template", "template"]
-    assert reports["report"][0] == template_report(dict(zip(KEYS, (1, 2, None, 1), strict=True)))
-    assert report_metrics(reports, "openai")["fallbacks"] == 3
-    assert "falls back to the template" in caplog.text
+def test_kept_answers_need_no_endpoint_and_are_checked_again(endpoint: Endpoint, tmp_path: Path) -> None:
+    cache = tmp_path / "answers"
+    first = open_writer(endpoint=endpoint.url, model="m", cache=cache).write(SCORES)
+    assert open_writer(endpoint=endpoint.url, model="m", cache=cache).write(SCORES) == first
+    assert len(endpoint.requests) == 1
+    (file,) = cache.rglob("*.json")
+    file.write_text(file.read_text().replace("sub-optimal", "excellent"))
+    assert open_writer(endpoint=endpoint.url, model="m", cache=cache).write(SCORES) == first
+    assert len(endpoint.requests) == 2, "an edited answer is asked for again"
+    open_writer(endpoint=endpoint.url, model="another", cache=cache).write(SCORES)
+    assert len(endpoint.requests) == 3
 
 
-def test_a_report_with_other_scores_is_not_used() -> None:
-    wrong = template_report(dict(zip(KEYS, (2, 2, None, 1), strict=True)))
-    assert write_reports(TABLE, Model(wrong))["generator"][0] == "template"
+def test_a_cache_survives_damage_and_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path)
+    cache.keep({"a": 1}, "x")
+    assert cache.find({"a": 1}) == "x"
+    assert cache.find({"a": 2}) is None
+    (file,) = tmp_path.rglob("*.json")
+    for damage in ("", "[]", '{"answer": 3}', "{"):
+        file.write_text(damage)
+        assert cache.find({"a": 1}) is None
+    (tmp_path / "file").write_text("")
+    AnswerCache(tmp_path / "file").keep({"a": 1}, "x")
 
 
-def test_unavailable_at_first_fails_and_later_falls_back() -> None:
-    with pytest.raises(ChatUnavailableError):
-        write_reports(TABLE, Model(ChatUnavailableError("refused")))
-    reports = write_reports(TABLE, Model("good", ChatUnavailableError("refused")))
-    assert reports["generator"].tolist() == ["openai", "template", "openai", "openai"]
+def test_keys_tell_all_scores_apart() -> None:
+    assert len({space_key(scores) for scores in all_scores()}) == 320
+    assert space_key({"noise": 3, "lesion_conspicuity": None, "diagnostic_confidence": 1}) == "3-u-n-1"
 
 
-def test_an_endpoint_that_keeps_failing_is_left_alone() -> None:
-    table = predictions(*((1, 1, None, score) for score in (1, 2, 3, 4)), (2, 1, None, 1))
-    model = Model(*[ChatFailedError("500")] * 5)
-    reports = write_reports(table, model)
-    assert len(model.asked) == 3
-    assert set(reports["generator"]) == {"template"}
-
-
-def test_unparsed_criterion_shows_and_is_counted() -> None:
-    table = TABLE.assign(unparsed=["noise", "", "", ""])
-    reports = write_reports(table)
-    assert "noise" not in reports["scores"][0]
-    assert "could not be determined" in reports["report"][0]
-    assert report_metrics(reports, "template")["unparsed"] == 1
-
-
-def test_saved_files(tmp_path: Path) -> None:
-    table = TABLE.assign(unparsed=["noise", "", "", ""], caption=["# no <b>heading</b>", "b", "c", ""])
-    save_reports(tmp_path / "reports", write_reports(table))
-    artifact = open_artifact(tmp_path / "reports", "reports")
-    lines = [json.loads(line) for line in (artifact.path / "reports.jsonl").read_text().splitlines()]
-    assert [set(line) for line in lines] == [{"image_id", "scores", "caption", "report", "generator"}] * 4
-    assert lines[1]["scores"] == dict(zip(KEYS, (4, 4, 3, 4), strict=True))
-    text = (artifact.path / "reports.md").read_text()
-    assert text.count("\n## ") == 4
-    assert "\n    # no <b>heading</b>\n" in text
-    assert "not for diagnosis" in text
-    assert "Image noise and structural fidelity: could not be determined" in text
-    manifest = artifact.manifest
-    assert manifest["image_id"].tolist() == table["image_id"].tolist()
-    assert manifest["lesion_conspicuity"].isna().tolist() == [True, False, True, True]
+def test_remote_endpoints_and_bad_addresses_are_refused() -> None:
+    with pytest.raises(InputError, match="--allow-remote"):
+        open_writer(endpoint="https://example.org/v1", model="m")
+    with pytest.raises(InputError, match="http or https"):
+        open_writer(endpoint="example.org", model="m")
 
 
 GOOD_PARAMS: dict[str, Any] = {
     "generator": "openai", "endpoint": "http://127.0.0.1:8000/v1", "model": "m", "timeout_s": 1.0, "max_retries": 0,
+    "space": "presets/none.txt", "allow_remote": False, "rate": False,
 }  # fmt: skip
 
 

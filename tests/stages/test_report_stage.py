@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from iqagpt.artifacts import write_table
+import stages.report
+from iqagpt.artifacts import read_table, write_table
 from iqagpt.chat.client import ChatClient
+from iqagpt.chat.reports import open_writer
+from iqagpt.chat.space import build_space
+from iqagpt.criteria import KEYS
 from stages.report import app
 from tests.chat.endpoint import Endpoint, completion, good_report
 from tests.evaluation.prediction_tables import perfect
@@ -19,7 +23,8 @@ KEY = "sk-secret-0123456789"
 
 
 @pytest.fixture
-def table(tmp_path: Path, scored_run: Path) -> Path:
+def table(tmp_path: Path, scored_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(stages.report, "ANSWERS", tmp_path / "answers")
     write_table(tmp_path / "iqagpt.csv", perfect(scored_run, "iqagpt"))
     return tmp_path / "iqagpt.csv"
 
@@ -36,9 +41,12 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 def run(table: Path, **changes: Any) -> Result:
     section = {
         "generator": "template",
+        "space": "presets/none.txt",
+        "allow_remote": False,
+        "rate": False,
         "endpoint": "http://127.0.0.1:1/v1",
         "model": "m",
-        "timeout_s": 5,
+        "timeout_s": 20,
         "max_retries": 0,
     }
     params = table.with_name("params.yaml")
@@ -81,44 +89,73 @@ def test_endpoint_writes_the_reports(table: Path, endpoint: Endpoint) -> None:
     assert "P6" not in sent
     assert str(table.parent) not in sent
     written = "".join(file.read_text() for file in table.with_name("reports").iterdir())
-    assert "STUBBED" in written
+    assert "With regard to this slice" in written
     assert KEY not in written + result.output
 
 
+def test_answers_are_kept_so_that_a_second_run_asks_nothing(table: Path, endpoint: Endpoint) -> None:
+    for _ in range(2):
+        assert run(table, generator="openai", endpoint=endpoint.url).exit_code == 0
+    assert len(endpoint.requests) == 8
+
+
 def test_bad_answers_fall_back_and_are_counted(table: Path, endpoint: Endpoint) -> None:
-    endpoint.answer = lambda request: good_report(request) if len(endpoint.requests) % 2 else completion("Fine.")
+    given: set[str] = set()
+
+    def answer(request: dict[str, Any]) -> Any:
+        given.add(request["messages"][1]["content"])
+        return completion("Fine.") if len(given) % 2 else good_report(request)
+
+    endpoint.answer = answer
     assert run(table, generator="openai", endpoint=endpoint.url).exit_code == 0
     assert metrics(table)["fallbacks"] == 4
+    assert len(endpoint.requests) == 4 + 2 * 4, "one repair each"
 
 
-def test_refused_key_fails_the_stage_and_leaves_nothing(table: Path, endpoint: Endpoint) -> None:
-    endpoint.answer = lambda request: (401, "application/json", b'{"error": {"message": "bad key"}}')
+def test_refused_key_gives_templates_and_never_shows(table: Path, endpoint: Endpoint) -> None:
+    endpoint.answer = lambda request: (401, "application/json", f'{{"error": {{"message": "bad {KEY}"}}}}'.encode())
     result = run(table, generator="openai", endpoint=endpoint.url)
-    assert result.exit_code == 1
-    assert "refused" in result.output
-    assert "OPENAI_API_KEY" in result.output
+    assert result.exit_code == 0
+    assert metrics(table)["fallbacks"] == 8
+    assert len(endpoint.requests) == 3
     assert KEY not in result.output
-    assert len(endpoint.requests) == 1
+
+
+def test_a_remote_endpoint_must_be_allowed_and_needs_a_key(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    result = run(table, generator="openai", endpoint="https://example.org/v1")
+    assert result.exit_code == 1
+    assert "report.allow_remote: true" in result.output
+    result = run(table, generator="openai", endpoint="https://example.org/v1", allow_remote=True)
+    assert result.exit_code == 1
+    assert "OPENAI_API_KEY is not set" in result.output
     assert not table.with_name("reports").exists()
 
 
-def test_missing_key_fails_before_any_call(table: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY")
-    result = run(table, generator="openai", endpoint=endpoint.url)
-    assert result.exit_code == 1
-    assert "OPENAI_API_KEY is not set" in result.output
-    assert endpoint.requests == []
+def test_a_finished_space_needs_no_endpoint(table: Path, tmp_path: Path) -> None:
+    build_space(tmp_path / "space", open_writer())
+    file = tmp_path / "space/reports.json"
+    file.write_text(file.read_text().replace('"generator": "template"', '"generator": "model"'))
+    assert run(table, space=str(tmp_path / "space/reports.json")).exit_code == 0
+    manifest = read_table(table.with_name("reports") / "manifest.csv")
+    assert set(manifest["generator"]) == {"space"}
+    assert metrics(table) == {"fallbacks": 0, "generator": "template", "n": 8, "unparsed": 0}
 
 
-def test_unreachable_endpoint_fails_the_stage(table: Path, endpoint: Endpoint) -> None:
-    endpoint.close()
-    result = run(table, generator="openai", endpoint=endpoint.url)
-    assert result.exit_code == 1
-    assert "cannot be reached" in result.output
+def test_rating_is_measured_beside_the_reports(table: Path, endpoint: Endpoint) -> None:
+    endpoint.answer = lambda request: completion(json.dumps(dict.fromkeys(KEYS, 1)))
+    before = metrics(table) if run(table).exit_code == 0 else None
+    assert run(table, rate=True, endpoint=endpoint.url).exit_code == 0
+    after = metrics(table)
+    rating = after.pop("rating_by_language_model")
+    assert after == before
+    assert rating["rated"] == rating["captions"] == 8
+    assert len(rating["misses"]) == 8 - round(8 * rating["agreement"]["all"])
 
 
 def test_missing_table_and_bad_params_are_one_line(table: Path) -> None:
     assert "report.generator: expected one of template, openai, got 'gpt'" in run(table, generator="gpt").output
+    assert "no such file" in run(table, space="absent.json").output.lower()
     table.unlink()
     result = run(table)
     assert result.exit_code == 1
