@@ -120,7 +120,7 @@ def measure_speed(root: Path, model: Path, slices: int) -> None:
         print(f"{name:15} {slices / value:6.1f} slices/s (range {rates[0]:.1f}-{rates[-1]:.1f}), ratio {ratio:.2f}")
 
 
-def measure_start(root: Path, model: Path) -> None:
+def measure_start(root: Path, model: Path, rounds: int) -> None:
     file = next(make_series(root / "start", 1).iterdir())
     ways = {
         'python -c "import torch"': [sys.executable, "-c", "import torch"],
@@ -129,7 +129,7 @@ def measure_start(root: Path, model: Path) -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(START_ROUNDS + 1):
+    for round_ in range(rounds + 1):
         for name, words in ways.items():
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             taken = seconds(words)
@@ -150,12 +150,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/iqagpt"))
     parser.add_argument("--part", choices=("memory", "speed", "start"), action="append")
     parser.add_argument("--lengths", type=int, nargs=2, default=LENGTHS)
+    parser.add_argument("--starts", type=int, default=START_ROUNDS)
     parser.add_argument("--slices", type=int, default=SPEED_SLICES)
     options = parser.parse_args()
     parts = options.part or ["start", "speed", "memory"]
     with tempfile.TemporaryDirectory() as folder:
         if "start" in parts:
-            measure_start(Path(folder), options.model)
+            measure_start(Path(folder), options.model, options.starts)
         if "speed" in parts:
             measure_speed(Path(folder), options.model, options.slices)
         if "memory" in parts:

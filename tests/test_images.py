@@ -1,5 +1,6 @@
 """Images of every kind in HU, and what is refused instead of guessed at."""
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -9,7 +10,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from iqagpt.errors import InputError
-from iqagpt.images import find_images, image_kind, read_image
+from iqagpt.images import find_images, image_kind, open_image, read_image
 from tests.data.dicom_files import write_enhanced
 
 WINDOW = (-160.0, 240.0)
@@ -186,3 +187,39 @@ def test_images_of_a_folder_are_found_in_order(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in find_images(tmp_path)] == ["a.tif", "b.png"]
     assert image_kind(tmp_path / "x.nii.gz") == "NIfTI"
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("directions", [(1, 1, 1), (-1, -1, -1)])
+def test_slices_of_a_volume_are_read_one_by_one_in_any_order(tmp_path, suffix, directions):
+    values = np.random.default_rng(0).integers(-1000, 1000, (6, 5, 7)).astype(np.int16)
+    affine = np.diag([*np.multiply(directions, [0.7, 0.7, 3.0]), 1.0])
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / f"a{suffix}")
+    whole = read_image(tmp_path / f"a{suffix}").slices_hu
+    with open_image(tmp_path / f"a{suffix}") as image:
+        assert image.count == 7 and image.pixel_spacing_mm == pytest.approx(0.7)
+        for index in (6, 0, 3):
+            assert np.array_equal(image.read(index), whole[index])
+
+
+def test_slices_of_an_array_are_read_one_by_one(tmp_path):
+    values = np.random.default_rng(0).integers(-1000, 1000, (3, 4, 5)).astype(np.int16)
+    for name, stored in (("c", values), ("fortran", np.asfortranarray(values)), ("big", values.astype(">f8"))):
+        np.save(tmp_path / f"{name}.npy", stored)
+        with open_image(tmp_path / f"{name}.npy") as image:
+            assert [image.read(k).tolist() for k in (2, 0)] == [values[2].tolist(), values[0].tolist()]
+
+
+def test_an_archive_of_arrays_under_the_name_of_one_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", HU)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(InputError, match="cannot be read as a NumPy array"):
+        read_image(tmp_path / "a.npy")
+
+
+def test_a_gzipped_volume_is_unpacked_no_further_than_its_header_says(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 2), 40, np.int16), np.diag([1, 1, 3, 1])), tmp_path / "a.nii")
+    with gzip.open(tmp_path / "bomb.nii.gz", "wb") as file:
+        file.write((tmp_path / "a.nii").read_bytes() + b"\0" * 2**24)
+    with open_image(tmp_path / "bomb.nii.gz") as image:
+        assert image.read(1).max() == 40

@@ -22,7 +22,7 @@ from iqagpt.ct import AIR_HU, STORED_RANGE_HU, apply_window
 from iqagpt.data.ct_header import MAX_SIDE_PX
 from iqagpt.data.matrix import fit_matrix
 from iqagpt.device import pick_device
-from iqagpt.errors import InputError
+from iqagpt.errors import ArtifactError, InputError
 
 #: Slices that pass through the network together.
 BATCH_SIZE = 8
@@ -174,7 +174,13 @@ def load_assessor(path: str | Path | None = None) -> Assessor:
     ArtifactError
         If there is no captioner, or its files are damaged.
     """
-    return Assessor(*load_captioner(captioner_folder(path), pick_device()))
+    folder = captioner_folder(path)
+    try:
+        return Assessor(*load_captioner(folder, pick_device()))
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{folder}: artifact.json does not describe a captioner ({error}); copy it again"
+        ) from error
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

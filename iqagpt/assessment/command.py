@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,26 +58,28 @@ def assess(
         typer.echo(f"{output}: complete; --force assesses again (only .jsonl can be added to)", err=True)
         return
     with _exit_codes(output):
-        _run(inputs, output, form, window, model, resume=resume, quiet=quiet)
+        _run(inputs, model, _Options(output, form, window, resume, quiet))
 
 
-def _run(
-    inputs: list[Path],
-    output: Path | None,
-    form: str,
-    window: tuple[float, float] | None,
-    model: Path | None,
-    *,
-    resume: bool,
-    quiet: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The command's options of the same names."""
+
+    output: Path | None
+    form: str
+    window: tuple[float, float] | None
+    resume: bool
+    quiet: bool
+
+
+def _run(inputs: list[Path], model: Path | None, options: _Options) -> None:
     # Imported here: help and wrong options are to be answered without them.
     from iqagpt.assessment.inputs import found_inputs
     from iqagpt.assessment.shipped import captioner_folder
 
     with _model_errors():
         folder = captioner_folder(model)
-    with found_inputs(inputs, window) as found:
+    with found_inputs(inputs, options.window) as found:
         if not found.slices:
             _tell_problems(found)
             typer.echo("nothing to assess", err=True)
@@ -85,26 +88,17 @@ def _run(
             from iqagpt.assessment.assessor import load_assessor
 
             assessor = load_assessor(folder)
-        totals = _assess(found, assessor, output, form, window, resume=resume, quiet=quiet)
-    if form != "table" or output is not None:
+        totals = _assess(found, assessor, options)
+    if options.form != "table" or options.output is not None:
         _tell_problems(found)
-    if not quiet:
-        typer.echo(_summary(totals, output), err=True)
+    if not options.quiet:
+        typer.echo(_summary(totals, options.output), err=True)
     if not totals.assessed + totals.reused:
         raise typer.Exit(NOTHING_USABLE)
     raise typer.Exit(SOME_FAILED if totals.failed else 0)
 
 
-def _assess(
-    found: "Found",
-    assessor: "Assessor",
-    output: Path | None,
-    form: str,
-    window: tuple[float, float] | None,
-    *,
-    resume: bool,
-    quiet: bool,
-) -> "Totals":
+def _assess(found: "Found", assessor: "Assessor", options: _Options) -> "Totals":
     from tqdm import tqdm
 
     from iqagpt.assessment.journal import Direct, Journal, make_sink
@@ -112,17 +106,18 @@ def _assess(
     from iqagpt.assessment.records import run_record
     from iqagpt.assessment.running import assess_found
 
-    run = run_record(assessor, window)
+    output, quiet = options.output, options.quiet
+    run = run_record(assessor, options.window)
     if output is None:
-        writer = Direct(make_sink(form, sys.stdout, with_report=found.slices == 1), sys.stdout.flush)
+        writer = Direct(make_sink(options.form, sys.stdout, with_report=found.slices == 1), sys.stdout.flush)
         writer.add(run)
     else:
-        writer = Journal(output, form, run, resume=resume)
+        writer = Journal(output, options.form, run, resume=options.resume)
         if writer.reusable and not quiet:
             typer.echo(f"{writer.path}: going on, {writer.reusable} slices are there", err=True)
 
     def tell(record: "Record") -> None:
-        if not quiet and (output is not None or form in ("jsonl", "csv")):
+        if not quiet and (output is not None or options.form in ("jsonl", "csv")):
             bar.clear()
             typer.echo("\n".join(series_lines(record, with_means=False)), err=True)
 
@@ -130,7 +125,7 @@ def _assess(
     hidden = True if quiet or (output is None and sys.stdout.isatty()) else None
     bar = tqdm(total=found.slices, desc="assess", unit="slice", disable=hidden, file=sys.stderr)
     with closing(writer), bar:
-        totals = assess_found(found, assessor, writer, window_hu=window, progress=bar.update, on_series=tell)
+        totals = assess_found(found, assessor, writer, window_hu=options.window, progress=bar.update, on_series=tell)
         writer.finish()
     return totals
 

@@ -81,11 +81,14 @@ class Journal:
         output.parent.mkdir(parents=True, exist_ok=True)
         if resume and form == "jsonl" and output.is_file() and not self.path.exists():
             _copy(output, self.path)
-        self._file = self.path.open("r+b" if resume and self.path.exists() else "w+b")
+        # Not emptied before it is locked: it may be another run's.
+        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         self._known: dict[tuple[str, int], tuple[str, int]] = {}
         self._order: list[int] = []
         try:
             self._lock()
+            if not resume:
+                self._file.truncate()
             self._load(run)
         except BaseException:
             self._file.close()

@@ -4,6 +4,11 @@ import csv
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +183,22 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(run, scan, suffix, torn
         assert series_path(output).read_bytes() == series_path(whole).read_bytes()
 
 
+def test_sigkill(run, scan, captioner_folder, tmp_path):
+    write_scan(scan, 120)
+    words = ["assess", str(scan), "-o", "out.jsonl", "--model", str(captioner_folder), "-q"]
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); import iqagpt.cli; iqagpt.cli.app()"
+    process = subprocess.Popen([sys.executable, "-c", code, *words])
+    partial = journal_path(tmp_path / "out.jsonl")
+    while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 8):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and not (tmp_path / "out.jsonl").exists()
+    result = run(scan, "-o", "out.jsonl", "--resume")
+    assert result.exit_code == 0 and "taken over" in result.stderr
+    assert run(scan, "-o", "whole.jsonl").exit_code == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
 def test_interrupted(run, scan, monkeypatch):
     monkeypatch.setattr(Assessor, "assess", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     result = run(scan, "-o", "out.csv")
@@ -213,14 +234,17 @@ def test_two_runs_do_not_write_one_output(run, scan, monkeypatch):
     assess = Assessor.assess
 
     def nested(self, images, **options):
-        if not seen:
-            seen.append(None)
+        seen.append(None)
+        if len(seen) == 2:  # when the first batch is in the journal
             seen.append(run(scan, "-o", "out.csv", "--force"))
         return assess(self, images, **options)
 
     monkeypatch.setattr(Assessor, "assess", nested)
     assert run(scan, "-o", "out.csv").exit_code == 0
-    assert seen[1].exit_code == 1 and "another run is writing it" in seen[1].stderr
+    (refused,) = filter(None, seen)
+    with open("out.csv", newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["ok"] * 11
+    assert refused.exit_code == 1 and "another run is writing it" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -245,8 +269,10 @@ def test_no_model(run, scan, tmp_path):
     result = run(scan, model=tmp_path / "nothing")
     assert result.exit_code == 5 and len(result.stderr.splitlines()) == 1 and result.stdout == ""
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/artifact.json").write_text("{}")
-    assert run(scan, model=tmp_path / "broken").exit_code == 5
+    for content in ("{}", '{"kind": "captioner", "schema_version": 1}', "[", "", '{"kind": "pairs"}'):
+        (tmp_path / "broken/artifact.json").write_text(content)
+        result = run(scan, model=tmp_path / "broken")
+        assert result.exit_code == 5 and len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
