@@ -23,9 +23,10 @@ _PLACES = {
     "results/tables.md": "Tables 1 to 4 beside the paper",
     "results": "the same tables as CSV, and scores for dvc plots",
     "metrics": "all metrics as JSON (dvc metrics show)",
-    "data/scores": "readers' scores, their agreement, their distribution by image quality (Fig. 2)",
+    "data/scores": "readers' scores, their agreement",
     "predictions": "captions and scores of every method",
     "reports/reports.md": "a report for every test image",
+    "figures": "the paper's figures 2, 4 and 6 to 9, and what they show as CSV",
 }
 
 

@@ -1,7 +1,7 @@
 """The folder ``figures``: the paper's figures 2, 4 and 6 to 9 as SVG, what they show as CSV, and the metrics of what they claim.
 
 ``figures.json`` lists the figures with title, caption and description; ``manifest.csv`` lists the tables, of which ``classes.csv``,
-``accuracy.csv``, ``lesion_share.csv``, ``token_attention.csv`` and ``embedding_*.csv`` suit DVC's templates.
+``scores.csv``, ``accuracy.csv``, ``lesion_share.csv``, ``token_attention.csv`` and ``embedding_*.csv`` suit DVC's templates.
 """
 
 import json
@@ -21,7 +21,7 @@ from iqagpt.config import check_least
 from iqagpt.criteria import KEYS, NO_LESION
 from iqagpt.device import pick_device
 from iqagpt.errors import ArtifactError
-from iqagpt.evaluation.comparison import IQAGPT, Comparison, load_comparison
+from iqagpt.evaluation.comparison import IQAGPT, Comparison, load_comparison, score_table
 from iqagpt.explain.attribution import LESION, measure_maps, summarise_maps
 from iqagpt.explain.cards import Card, choose_cards, draw_cards
 from iqagpt.explain.feature_figure import draw_features
@@ -54,6 +54,7 @@ _TABLES = {
     "token_attention": "Fig. 8: attention between criteria",
     "grad_cam": "check of Fig. 9: attribution on the lesion, and flatness, image by image",
     "classes": "true and predicted classes of IQAGPT by criterion, one row per image",
+    "scores": "true and predicted scores of IQAGPT, one row per image and criterion",
     "accuracy": "mean accuracy of IQAGPT by image quality",
     "lesion_share": "check of Fig. 9: attribution of the lesion's words on the lesion's patches, and their share of the area",
 }
@@ -172,7 +173,11 @@ def write_figures(output: Path, inputs: Inputs, params: ExplainParams) -> dict[s
     """
     data = inputs.data
     with create_artifact(output, "figures") as writer:
-        tables: dict[str, pd.DataFrame] = {"classes": _classes(data), "accuracy": _accuracy(data)}
+        tables: dict[str, pd.DataFrame] = {
+            "classes": _classes(data),
+            "scores": _scores(data),
+            "accuracy": _accuracy(data),
+        }
         figures = [draw_readings(inputs.scores, writer.path), _cards(inputs, params.cards, writer.path)]
         tables["predictions"] = prediction_shares(data)
         figures.append(draw_predictions(tables["predictions"], data.score_source, len(data.truth), writer.path))
@@ -295,8 +300,19 @@ def _classes(data: Comparison) -> pd.DataFrame:
     truth, predicted = labels(data.truth), labels(data.predictions[IQAGPT])
     table = data.truth[["image_id", "variant"]].copy()
     for key in KEYS:
-        table[f"{key}_truth"], table[f"{key}_predicted"] = truth[key].to_numpy(), predicted[key].to_numpy()
+        table[f"{key}_truth"] = _with_source(truth[key], data)
+        table[f"{key}_predicted"] = predicted[key].to_numpy()
     return table
+
+
+def _scores(data: Comparison) -> pd.DataFrame:
+    table = score_table(data)[["image_id", "criterion", "truth", "predicted"]]
+    return table.assign(truth=_with_source(table["truth"].astype(int).astype(str), data))
+
+
+def _with_source(classes: pd.Series, data: Comparison) -> np.ndarray:
+    """Say in every class whose it is: DVC's plots have no other place for it."""
+    return (classes + f" ({data.score_source})").to_numpy()
 
 
 def _accuracy(data: Comparison) -> pd.DataFrame:

@@ -125,8 +125,9 @@ def word_maps(
 
 def _relevance(model: Captioner, ids: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Return relevance of every image token for every token but the first, (B, T - 1, N)."""
-    # Whatever mode the caller is in. The clone is an ordinary tensor, and from the tokens the graph reaches frozen layers too.
+    # Whatever mode the caller is in: clones are ordinary tensors, and from the tokens the graph reaches frozen layers too.
     with torch.inference_mode(False), torch.enable_grad():
+        ids = ids.clone()
         tokens = model.encode_image(images.clone()).detach().requires_grad_()
         found = trace(model.text, ids, tokens)
         logits, targets = found.logits[:, :-1], ids[:, 1:, None]

@@ -17,6 +17,8 @@ from iqagpt.scored_images import ScoredImages
 
 #: The first token, and whatever stands in no criterion's part.
 BEGIN = "begin"
+#: Short names, of a bar's length.
+_WORDS = {BEGIN: BEGIN, **dict(zip(KEYS, ("noise", "structures", "lesion", "confidence"), strict=True))}
 _TOGETHER = 16
 
 
@@ -115,7 +117,7 @@ def _table(shares: np.ndarray, groups: tuple[str, ...]) -> pd.DataFrame:
         {
             "source": source,
             "target": target,
-            "between": f"{source} to {target}",
+            "between": f"{_WORDS[source]} to {_WORDS[target]}",
             "share": shares[0, i, j],
             "equal_share": shares[1, i, j],
         }

@@ -54,9 +54,10 @@ def draw_token_attention(
         drawn = Drawn(
             "fig8_token_attention.svg",
             "Self-attention between the words of a caption",
-            "Last layer of the decoder, mean over heads (paper, Fig. 8). Left: the caption predicted most often, from each word (row) "
-            f"to itself and those before it; white: later words, which it cannot see. Right: mean of {images} test images, by the "
-            "criterion that words belong to; black lines: where colours would meet if attention were equal.",
+            "Last layer of the decoder, mean over heads (paper, Fig. 8). Left: the caption predicted most often, from each word "
+            "(row) to itself and those before it; white: later words, which it cannot see. Right: mean of "
+            f"{images} test images, by the criterion that words belong to; black lines: where colours would meet if attention were "
+            "equal.",
             "A triangular map of attention between words, and stacked bars. "
             + "; ".join(
                 f"{SHORT_TITLES[row['source']]} to {_name(row['target'])} {row['share']:.0%}, "
@@ -98,7 +99,9 @@ def _draw_map(figure: "Figure", axes: "Axes", weights: np.ndarray, tokens: list[
 def _draw_bars(axes: "Axes", table: pd.DataFrame) -> None:
     left, equal = np.zeros(len(KEYS)), np.zeros(len(KEYS))
     for group in (BEGIN, *KEYS):
-        own = table[table["target"] == group].set_index("source").reindex(KEYS).fillna(0.0)
+        own = (
+            table[table["target"] == group].set_index("source")[["share", "equal_share"]].reindex(KEYS, fill_value=0.0)
+        )
         axes.barh(range(len(KEYS)), own["share"], left=left, color=_COLOURS[group], height=0.6, label=_name(group))
         left += own["share"].to_numpy()
         equal += own["equal_share"].to_numpy()

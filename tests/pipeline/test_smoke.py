@@ -22,8 +22,8 @@ from workspace import Workspace, copy_repository, read_yaml
 
 from tests.data.test_identity import COUNT, Canaries, leaks, plant
 
-OUTPUTS = ("data", "models", "predictions", "results", "reports", "metrics")
-DOWNSTREAM_OF_TRAIN = {"train", "predict", "evaluate", "report"}
+OUTPUTS = ("data", "models", "predictions", "results", "reports", "figures", "metrics")
+DOWNSTREAM_OF_TRAIN = {"train", "predict", "evaluate", "report", "explain"}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarni
 
 PARAMS = read_yaml(REPOSITORY / "params.yaml")
 BASELINES = [f"baseline@{name}" for name in PARAMS["evaluate"]["baselines"]]
-ASSESS = {"pretrain", "train", "predict", *BASELINES, "evaluate", "report"}
+ASSESS = {"pretrain", "train", "predict", *BASELINES, "evaluate", "report", "explain"}
 SCORE = {"denoise", "read", "caption"} | ASSESS
 
 #: Section: the stages that a change in it makes stale, written by hand from the method, not from dvc.yaml.
@@ -40,11 +40,12 @@ STALE: dict[str, set[str]] = {
     "read": {"read", "caption"} | ASSESS,
     "caption": {"caption"} | ASSESS,
     "pretrain": ASSESS,
-    "train": {"train", "predict", "evaluate", "report"},
-    "predict": {"predict", "evaluate", "report"},
-    **{f"baseline.{name}": {f"baseline@{name}", "evaluate"} for name in PARAMS["evaluate"]["baselines"]},
-    "evaluate": {"evaluate"},
-    "report": {"report"},
+    "train": {"train", "predict", "evaluate", "report", "explain"},
+    "predict": {"predict", "evaluate", "report", "explain"},
+    **{f"baseline.{name}": {f"baseline@{name}", "evaluate", "explain"} for name in PARAMS["evaluate"]["baselines"]},
+    "evaluate": {"evaluate", "explain"},
+    "report": {"report", "explain"},
+    "explain": {"explain"},
 }
 #: Leaves that name a file or folder of the user's, and the stage that has it as a dependency.
 PATHS = {
@@ -210,6 +211,6 @@ def test_another_baseline_adds_its_stage_and_leaves_the_others(workspace: Path) 
     write_lock(workspace)
     (workspace / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
     try:
-        assert stale_stages(workspace)[1] == {f"baseline@{dropped}", "evaluate"}
+        assert stale_stages(workspace)[1] == {f"baseline@{dropped}", "evaluate", "explain"}
     finally:
         write_lock(workspace)

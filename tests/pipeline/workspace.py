@@ -14,7 +14,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: What is not part of the repository, where git cannot be asked because there is no ``.git``.
 NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", "data", "models", "predictions", "reports", "results", "cache", "tmp", "config.local",
+    ".git", ".venv", "data", "models", "predictions", "reports", "results", "figures", "cache", "tmp", "config.local",
     "__pycache__", "*.egg-info", ".pytest_cache", ".ruff_cache",
 )  # fmt: skip
 

@@ -3,7 +3,7 @@ import pytest
 
 from iqagpt.criteria import KEYS
 from iqagpt.readers.consensus import add_consensus
-from iqagpt.readers.figure import distribution_table, draw_distribution, score_shares
+from iqagpt.readers.distribution import distribution_table, score_shares
 
 
 @pytest.fixture
@@ -37,18 +37,3 @@ def test_shares_keep_the_order_of_variants_and_add_up(scores):
     assert shares.index.tolist() == ["ndct", "ldct"]
     assert shares.loc["ndct"].to_dict() == {"1": 0, "2": 0.25, "3": 0, "4": 0, "no lesion": 0.75}
     assert score_shares(scores, "noise").sum(axis=1).tolist() == [1, 1]
-
-
-def test_the_figure_is_the_same_again_and_names_source_and_readers(scores, tmp_path):
-    draw_distribution(scores, tmp_path / "a.svg")
-    draw_distribution(scores, tmp_path / "b.svg")
-    text = (tmp_path / "a.svg").read_text()
-    assert text == (tmp_path / "b.svg").read_text()
-    for word in ("simulated readers", "r3", "median, learned", "ndct", "no lesion", "Diagnostic confidence"):
-        assert word in text, word
-
-
-def test_a_reader_who_skipped_a_variant(scores, tmp_path):
-    some = scores[~((scores["reader"] == "r1") & (scores["variant"] == "ndct"))]
-    draw_distribution(some.assign(score_source="reader"), tmp_path / "a.svg")
-    assert "simulated" not in (tmp_path / "a.svg").read_text()
