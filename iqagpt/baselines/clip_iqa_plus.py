@@ -5,8 +5,8 @@ Both towers are frozen. Images keep their size.
 Notes
 -----
 Not stated in the paper; the recipe is the captioner's. "No lesion" continues lesion conspicuity as 5, as for ViT-R, and is said
-above the score that is right most often on the training images: probabilities of a frozen model stay near the middle, and half way
-between 4 and 5 would never be reached.
+above the score that is right most often on the training images: probabilities of a frozen model stay near the middle, and half
+way between 4 and 5 would never be reached.
 """
 
 from dataclasses import dataclass
