@@ -36,8 +36,8 @@ MERGED = 2
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 #: Longest text that the language model has positions for.
 _POSITIONS = 4096
-#: Fewest words in the image's place.
-_FEWEST = 4
+#: Fewest words in the image's place, and the least that the most of them are.
+_FEWEST, _LEAST_MOST = 4, 32
 _CLIP_NORM = 1.0
 
 
@@ -149,7 +149,7 @@ def train_language_model(
     tokenizer : PreTrainedTokenizerFast
         From `build_word_tokenizer`.
     context : int
-        Most words in the image's place: as many as there will be features of an image.
+        Most words in the image's place: as many as there will be features of an image, or 32 where these are fewer.
     seed : int
     device : torch.device
 
@@ -182,7 +182,7 @@ class _Texts:
     def __init__(
         self, captions: Sequence[str], tokenizer: PreTrainedTokenizerFast, context: int, rng: np.random.Generator
     ) -> None:
-        self._rng, self._context = rng, context
+        self._rng, self._context = rng, max(context, _LEAST_MOST)
         self._answers = [self._ids(tokenizer, conversation("", "", caption)[1]) for caption in captions]
         cut = [prompt.before_image(), *(prompt.after_image(instruction) for instruction in prompt.INSTRUCTIONS)]
         before, *self._after = [self._ids(tokenizer, part) for part in cut]
@@ -195,7 +195,7 @@ class _Texts:
 
     def draw(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return ids, labels (-100 where nothing is learned) and attention mask, each (B, T)."""
-        length = int(self._rng.integers(min(_FEWEST, self._context), self._context + 1))
+        length = int(self._rng.integers(_FEWEST, self._context + 1))
         rows, labels = [], []
         for index in self._rng.integers(len(self._answers), size=batch_size):
             answer = self._answers[int(index)]

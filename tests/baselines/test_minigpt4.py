@@ -36,7 +36,7 @@ from iqagpt.weights import read_weights
 NONE = "presets/none.txt"
 START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 BUILTIN = dict(
-    width=48, layers=1, heads=2, steps=100, batch_size=12, lr=6e-3, first_steps=40, first_lr=6e-3,
+    width=48, layers=2, heads=2, steps=140, batch_size=12, lr=6e-3, first_steps=60, first_lr=6e-3,
 )  # fmt: skip
 RECIPE = dict(
     epochs=1, iterations=10, batch_size=8, lr=3e-3, min_lr=1e-5, warmup_steps=0, warmup_lr=1e-6, weight_decay=0.05,
@@ -64,7 +64,8 @@ def images(scored_run):
 @pytest.fixture(scope="module")
 def fitted(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("minigpt4") / "model"
-    return fit(params(BUILTIN), images, folder), folder
+    finer = Pretrained(EncoderParams("conv", 8, 32, 1, 2), START.text, {})
+    return fit(params(BUILTIN), images, folder, finer), folder
 
 
 def test_a_projection_alone_learns_to_tell_noise(fitted, images):
