@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -134,8 +134,9 @@ def read_figures(folder: Path) -> list[Figure]:
 
 def _figure(folder: Path, entry: Mapping[str, str]) -> Figure:
     name = entry["file"]
-    if Path(name).name != name or not name.endswith(".svg"):
-        raise ValueError(f"expected the name of an SVG beside it, got {name!r}")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or path.suffix != ".svg":
+        raise ValueError(f"expected the path of an SVG below it, got {name!r}")
     svg = (folder / name).read_bytes()
     if b"<svg" not in svg:
         raise ValueError(f"{name} is no SVG")

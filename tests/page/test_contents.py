@@ -77,8 +77,9 @@ def test_figures_come_in_their_order_with_their_size(small_run: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([{"file": "../secret.svg", "title": "", "caption": "", "alt": ""}], "name of an SVG"),
-        ([{"file": "a.png", "title": "", "caption": "", "alt": ""}], "name of an SVG"),
+        ([{"file": "../secret.svg", "title": "", "caption": "", "alt": ""}], "path of an SVG"),
+        ([{"file": "/etc/secret.svg", "title": "", "caption": "", "alt": ""}], "path of an SVG"),
+        ([{"file": "a.png", "title": "", "caption": "", "alt": ""}], "path of an SVG"),
         ([{"file": "lost.svg", "title": "", "caption": "", "alt": ""}], "lost.svg: cannot be read"),
         ([{"file": "text.svg", "title": "", "caption": "", "alt": ""}], "text.svg is no SVG"),
         ([{"file": "text.svg"}], "not a list of figures"),
