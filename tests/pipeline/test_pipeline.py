@@ -205,7 +205,8 @@ def test_closure_agrees_with_the_interpreter() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_only_families_import_by_name(name: str) -> None:
     allowed = f"{FAMILIES[name].folder}/*".replace("/", ".") if name in FAMILIES else None
-    for file in closure.stage_closure(name):
+    # The package's front door opens the captioner by name, for users; no stage calls it.
+    for file in closure.stage_closure(name) - {"iqagpt/__init__.py"}:
         for argument in closure.dynamic_imports(file):
             assert file == f"stages/{name}.py", f"{file}: import_module({argument}) hides from deps"
             assert template(ast.literal_eval(argument.removeprefix("f"))) == allowed
