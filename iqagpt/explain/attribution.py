@@ -37,7 +37,7 @@ def measure_maps(
     model, tokenizer
         As for `iqagpt.explain.grad_cam`.
     images : ScoredImages
-        N images, each with a lesion.
+        N images, each with a lesion; N may be 0.
     captions : dict
         By source (``reader``: whose words say that there is a lesion; ``iqagpt``: whose words may not), N captions.
     lesion_mask : ndarray, (slices, H, W), uint8
@@ -51,7 +51,7 @@ def measure_maps(
         (see `flatness`), all 0 to 1.
     """
     rows: list[dict[str, Any]] = []
-    batches = in_batches(len(images), _TOGETHER)
+    batches = in_batches(len(images), _TOGETHER) if len(images) else []
     device = next(model.parameters()).device
     for indices in tqdm(batches, "attribution", unit="batch", disable=None):
         batch = torch.from_numpy(images.batch(indices)).to(device)

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from iqagpt.criteria import KEYS, scores_to_caption
-from iqagpt.explain.attribution import flatness, summarise_maps, touched_patches
+from iqagpt.explain.attribution import flatness, measure_maps, summarise_maps, touched_patches
 from iqagpt.explain.cards import choose_cards
 from iqagpt.explain.features import EmbeddingParams, embed, neighbour_correlation, silhouette, summarise_embedding
 from iqagpt.explain.token_attention import BEGIN, _between, summarise_attention, token_groups
+from iqagpt.scored_images import open_scored_images
 
 
 def test_patches_that_touch_the_lesion():
@@ -37,6 +38,13 @@ def test_the_check_of_the_maps():
     assert found["noise"]["gain"] == pytest.approx(1)
     assert (found["above_area"], found["noise_flatter"], found["images"]) == (0.5, 0.5, 2)
     assert summarise_maps(pd.DataFrame(rows("a", 1, 1, 1)).iloc[:0]) == {}
+
+
+def test_no_image_with_a_lesion_is_no_error(captioner, tokenizer, scored_run):
+    images = open_scored_images(scored_run / "variants", scored_run / "split").subset("nowhere")
+    table = measure_maps(captioner, tokenizer, images, {"reader": []}, np.zeros((12, 64, 64), np.uint8))
+    assert len(table) == 0
+    assert summarise_maps(table) == {}
 
 
 def test_neighbours_of_other_slices_only():
