@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from iqagpt.chat.client import ChatFailedError, ChatUnavailableError
 from iqagpt.chat.dialogue_answers import template_answer
-from iqagpt.chat.dialogue_prompts import question_messages
+from iqagpt.chat.dialogue_prompts import CANNOT, question_messages
 from iqagpt.chat.questions import LONGEST, Question, Topic, understand
 from iqagpt.chat.verifier import find_contradictions
 from iqagpt.errors import InputError
@@ -126,6 +126,8 @@ class Dialogue:
             answer = self.client.complete(question_messages(text, self.assessment.scores)).strip()
         except (ChatUnavailableError, ChatFailedError) as error:
             return Reply(known, "fallback", (str(error),))
+        if answer.strip('."').lower() == CANNOT.strip(".").lower():
+            return Reply(known, "template")
         findings = answer_findings(answer, self.assessment.scores)
         return Reply(known, "fallback", findings) if findings else Reply(answer, "model")
 

@@ -23,8 +23,10 @@ All that is known are four criteria, each with a score and its description, and 
 - Name a criterion by its full name, and give its score as "(score N)". Use no other digits.
 - Name no organ, disease, finding, patient, scanner or treatment, and recommend nothing.
 - A criterion without a score is not applicable; never say that there is no lesion.
-- If the facts do not answer the question, say that you cannot answer it from the scores.
+- If the facts do not answer the question, write exactly: {cannot}
 """
+#: What a language model writes where it cannot answer; the template then does.
+CANNOT = "I cannot answer that from the scores."
 
 
 def question_messages(question: str, scores: Mapping[str, int | None]) -> list[dict[str, str]]:
@@ -38,6 +40,6 @@ def question_messages(question: str, scores: Mapping[str, int | None]) -> list[d
         As for `template_report`.
     """
     system = _SYSTEM.format(
-        facts=json.dumps(payload(scores), indent=1), report=template_report(scores), direction=DIRECTION
+        facts=json.dumps(payload(scores), indent=1), report=template_report(scores), direction=DIRECTION, cannot=CANNOT
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": question}]

@@ -164,6 +164,12 @@ def test_a_dead_endpoint_is_told_and_replaced():
     assert "cannot be reached" in found.mark
 
 
+def test_a_language_model_that_cannot_answer_leaves_it_to_the_template():
+    found = reply("What is the capital of France?", client=Says("I cannot answer that from the scores."))
+    assert (found.source, found.mark) == ("template", "")
+    assert found.text.startswith("I cannot answer that.")
+
+
 def test_facts_are_not_left_to_a_language_model():
     model = Says("Anything.")
     for question in (

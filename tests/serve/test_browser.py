@@ -74,7 +74,7 @@ def page(browser, address) -> Iterator["sync_api.Page"]:
 def opened_page(browser, address, **options):
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
     found = context.new_page()
-    found.set_default_timeout(8000)
+    found.set_default_timeout(20_000)
     wrong = []
     found.on("pageerror", lambda error: wrong.append(str(error)))
     found.on("console", lambda said: wrong.append(said.text) if "Content Security" in said.text else None)
@@ -124,6 +124,9 @@ def test_upload_both_requests_and_a_follow_up(page):
     page.click("#send")
     expect(page.locator("#log .said.template")).to_have_count(4)
     assert "This slice: 3." in last_answer(page)
+    # The last question is in sight, at the top of the log or as far up as it goes.
+    expect(page.locator("#log .said.user").last).to_be_in_viewport()
+    assert page.locator("#log").evaluate("log => log.scrollTop") > 100
     assert [row.inner_text() for row in page.locator(".value").all()] == ["3", "2", "N/A", "3"]
     picture(page, "dialogue")
 
