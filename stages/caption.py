@@ -29,8 +29,7 @@ def main(
         writer.manifest(table)
         tokenizer.save(writer.path)
         writer.info["vocabulary_size"] = tokenizer.size
-        if "criteria" in source.info:
-            writer.info["criteria"] = source.info["criteria"]
+        writer.info.update({key: source.info[key] for key in ("criteria", "data_source") if key in source.info})
 
 
 app = stage_app(main)

@@ -187,7 +187,7 @@ def _head(data: Comparison, unparsed: Mapping[str, float]) -> Iterator[str]:
     if unasked:
         yield (
             f"* Not scored by the readers, and in no number but those of Table 1: {', '.join(unasked)}. Its phrase is the same in "
-            "every caption, which flatters Table 1"
+            "every caption, which flatters Table 1; the paper's means have it, those here do not"
         )
     yield "* Paper: 200 images, 25 slices, 2 patients of the AAPM data, one radiologist"
     further = [variant for variant in truth["variant"].unique() if variant not in paper.VARIANT_NAMES]

@@ -166,5 +166,6 @@ def write_scores(study: Study, images: pd.DataFrame, params: StudyParams, writer
     scores = four_point_scores(study, images, params.consensus)
     criteria = [key for key in KEYS if key in study.criteria]
     agreement = write_readers(writer, scores, seed=params.seed, criteria=criteria)
+    writer.info["data_source"] = f"reader study {''.join(params.names)}; its sets are called patients here"
     writer.info["mapping"] = [str(mapping) for mapping in study.description.mappings]
     return {"reader": describe_readers(scores, agreement, criteria) | {"sets": int(study.images["set"].nunique())}}

@@ -181,6 +181,7 @@ def test_pooled_accuracy_is_that_of_the_folds_tables(root):
 def test_tables_say_what_was_not_scored_and_how_it_was_tested(root):
     text = (root / "results/tables.md").read_text(encoding="utf-8")
     assert "Not scored by the readers" in text
+    assert "* Images: reader study mine; its sets are called patients here" in text
     assert "each of 3 folds is predicted by models that were fitted without its patients" in text
     assert "Lesions: found, and scored" not in text
     assert "TOO FEW PATIENTS: 3" in text
