@@ -96,8 +96,8 @@ def _training(params: dict[str, Any], trained: dict[str, Any]) -> Iterator[str]:
     extra = params["denoise"]["extra"]
     yield "## What it learned from"
     yield ""
-    yield "Built-in data only: phantoms and a **simulated reader**. It was never fitted to a real image or a real radiologist's score; the"
-    yield "kinds of image qualities, the photons and the reader's weights were chosen with an eye on sets 1-3 of a real reader study."
+    yield "Built-in data only: phantoms and a **simulated reader**. It was never fitted to a real image or a real radiologist's"
+    yield "score; kinds of image qualities, photons and the reader's weights were chosen with sets 1-3 of a real study in view."
     yield ""
     yield f"* {phantom['patients']} phantom patients, {params['ingest']['pairs']} slices (phantom.seed {phantom['seed']});"
     yield f"  {split['test_patients']} patients test, {split['val_patients']} choose the epoch."

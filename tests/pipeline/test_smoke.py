@@ -190,20 +190,25 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], se
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize(("stage", "output"), [("denoise", "data/variants"), ("train", "models/iqagpt")])
+@pytest.mark.parametrize(
+    ("stage", "output", "sign"),
+    [("denoise", "data/variants", ""), ("train", "models/iqagpt", "epoch 1 of")],
+    ids=["while it writes", "between epochs"],
+)
 def test_killed_run_is_completed_by_the_next(
-    stage: str, output: str, finished: Finished, copy: Workspace, tmp_path: Path
+    stage: str, output: str, sign: str, finished: Finished, copy: Workspace, tmp_path: Path
 ) -> None:
     forget(copy, stage)
-    final = copy.path / output
+    final, log = copy.path / output, tmp_path / "log"
     partial = final.with_name(f".{final.name}.partial")
-    process = copy.start("dvc", "repro", stage, log=tmp_path / "log")
+    process = copy.start("dvc", "repro", stage, log=log)
     try:
-        wait_for(partial.exists, process)
+        wait_for(lambda: sign in log.read_text() if sign else partial.exists(), process)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert partial.exists(), "killed too late to be a test"
+    assert sign or partial.exists(), "killed too late to be a test"
     assert not final.exists()
     copy.check("dvc", "repro")
     assert lock(copy) == lock(finished.workspace)
