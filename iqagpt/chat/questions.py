@@ -105,7 +105,7 @@ _PATTERNS: dict[Topic, tuple[str, ...]] = {
         rf"\b(?:best|worst|highest|lowest|maximum|minimum|possible) (?:possible )?(?:{_SCORE_WORD})",
     ),
     Topic.CRITERIA: (
-        r"\bcriteri(?:a|on)\b|which aspects",
+        r"^(?!.*\b(?:worst|best|weak\w*|limit\w*)\b).*\bcriteri(?:a|on)\b|which aspects",
         r"what (?:do|does|did|can) (?:you|it|the (?:model|tool|system)) (?:assess|rate|score|measure|evaluate|check|judge)",
     ),
     Topic.WHERE: (

@@ -35,6 +35,7 @@ TOPICS = [
     ("Can I trust this?", Topic.CERTAINTY),
     ("Why?", Topic.LIMITS),
     ("What limits the image?", Topic.LIMITS),
+    ("Which criterion is worst?", Topic.LIMITS),
     ("What is the main problem?", Topic.LIMITS),
     ("Is the image acceptable for diagnostic interpretation?", Topic.USE),
     ("Can I use it for diagnosis?", Topic.USE),
