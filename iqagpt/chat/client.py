@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -304,7 +305,7 @@ class _NotSentError(Exception):
 def _transport_errors() -> tuple[type[Exception], ...]:
     """Return the errors of the HTTP library that the SDK brings, whichever it is, for a body that breaks off."""
     library = openai.DefaultAsyncHttpxClient.__mro__[1].__module__.split(".")[0]
-    module = __import__(library)
+    module = sys.modules[library]
     return module.TransportError, module.DecodingError, module.StreamError
 
 

@@ -267,7 +267,9 @@ def test_imported_weights_are_loaded_by_name_and_reported(images, tokenizer, tmp
 
 def test_weights_that_were_not_imported_are_refused(images, tokenizer, tmp_path):
     (tmp_path / "given.pth").touch()
-    with pytest.raises(InputError, match="no imported weights; iqagpt weights import makes them"):
+    with pytest.raises(
+        InputError, match="no imported weights and no captioner; iqagpt weights import makes the former"
+    ):
         make(tmp_path, images, tokenizer, source="checkpoint", weights=str(tmp_path / "given.pth"))
     assert not (tmp_path / "pretrained").exists()
 

@@ -68,7 +68,10 @@ def image_of(lesions, row=0, **params):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"extra": ("guass",)}, r"extra: unknown 'guass' \(did you mean 'gauss'\?\); built in: gauss, nlm, tv"),
+        (
+            {"extra": ("guass",)},
+            r"extra: unknown 'guass' \(did you mean 'gauss'\?\); built in: gauss, gauss_strong, median",
+        ),
         ({"extra": ("mine",)}, "a function of your own needs its file in denoise.code"),
         ({"extra": ("gauss", "gauss")}, "extra: expected each name once, got 'gauss'"),
         ({"extra": ("net-1",), "code": "x.py"}, "extra: expected a name of letters, digits and _, .* got 'net-1'"),

@@ -72,7 +72,16 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Pat
     params = root / "params.yaml"
     sections = {
         "evaluate": {"baselines": list(METHODS[1:]), "draws": 200, "seed": 1},
-        "report": {"generator": "template", "endpoint": "http://localhost/v1", "model": "m", "timeout_s": 1, "max_retries": 0},
+        "report": {
+            "generator": "template",
+            "space": "presets/none.txt",
+            "endpoint": "http://localhost/v1",
+            "model": "m",
+            "allow_remote": False,
+            "timeout_s": 1,
+            "max_retries": 0,
+            "rate": False,
+        },
     }  # fmt: skip
     params.write_text(json.dumps(sections))
     with pytest.MonkeyPatch.context() as patch:
