@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-OUTPUTS = ("data", "models", "predictions", "results", "reports", "metrics")
+OUTPUTS = ("data", "models", "predictions", "results", "reports", "figures", "page", "metrics")
 SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}
 
 
