@@ -77,7 +77,7 @@ study: $(STAMP) scm
 
 test: $(STAMP)
 	@echo '==> Running the tests'
-	@python -m pytest -n 2 --dist loadfile $(ARGS)
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)
 	@ruff check . && ruff format --check .
