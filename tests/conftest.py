@@ -1,6 +1,8 @@
 """Small artifacts that many tests share, made by the library's own writer."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,10 @@ from iqagpt.captioner.captions import caption_scores
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
 from iqagpt.criteria import KEYS
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = Path("/usr/bin/chromium")
 SIZE = 64
 #: Noise SD in HU, and the four scores that go with it in `scored_run`.
 LEVELS = {"ndct": (6.0, 1), "map_nn_d5": (20.0, 2), "map_nn_d1": (45.0, 3), "ldct": (90.0, 4)}
@@ -46,6 +52,19 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = [{"slice_id": n, "patient_id": p, "split": splits.get(p, "train")} for p, n, _ in slices]
         writer.manifest(pd.DataFrame(table))
     return root
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium, headless; one for all tests, as Playwright's loop can run once a process."""
+    if not CHROMIUM.is_file():
+        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        yield opened
+        opened.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,11 +17,6 @@ from iqagpt.evaluation import comparison
 from iqagpt.predictions import probability_columns
 from tests.evaluation.prediction_tables import METHODS, count_equal, write_predictions
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SETTINGS = {"slices": 2, "slices_per_patient": 2, "size_px": 512, "range_hu": [-360.0, 440.0]}
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 150"><rect width="300" height="150" fill="#08c"/>'
@@ -117,14 +110,3 @@ def add_probabilities(file: Path) -> None:
         shares = rng.dirichlet(np.ones(len(columns)), len(table))
         table[columns] = np.sort(shares, axis=1)
     write_table(file, table)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    if not CHROMIUM.is_file():
-        pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()

@@ -17,12 +17,7 @@ from iqagpt.chat.templates import template_report
 from iqagpt.serve.app import Parts, create_app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser ({CHROMIUM})", allow_module_level=True)
-
 expect = sync_api.expect
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 #: A folder for pictures of the page, for people to look at; none are taken without it.
 PICTURES = os.environ.get("IQAGPT_SCREENSHOTS")
 
@@ -55,14 +50,6 @@ def address(tmp_path_factory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def dead_address() -> Iterator[str]:
     yield from serving(Parts(NoiseModel(), TemplateWriter(), DeadEndpoint(), "127.0.0.1 (none)"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
