@@ -54,9 +54,9 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Debian's Chromium, headless; one for all tests, as Playwright's loop can run once a process."""
+    """Debian's Chromium, headless; closed after each file, as Playwright's event loop shuts out every other one."""
     if not CHROMIUM.is_file():
         pytest.skip(f"{CHROMIUM} is not installed; apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
