@@ -128,7 +128,7 @@ def _unpack(archive: Path, target: Path, rejected: Rejections) -> None:
                     rejected.add(archive, f"a member {problem}", "unpack it yourself", part=member.filename)
                 elif not member.is_dir():
                     total += _unpack_member(opened, member, target, rejected, archive)
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         rejected.add(archive, f"cannot be unpacked ({type(error).__name__})", "copy or download the file again")
 
 
