@@ -20,7 +20,7 @@ from iqagpt.captioner.captioner import Captioner, load_captioner
 from iqagpt.captioner.decoding import generate, score_captions
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.pretrained import Pretrained
-from iqagpt.captioner.template import CaptionTree
+from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.device import mixed_precision, pick_device
@@ -80,7 +80,7 @@ def main() -> None:
     set_verbosity_error()
     device = pick_device()
     model, tokenizer, _ = load_captioner(options.model, device)
-    peer, tree, side = twin(model, tokenizer), CaptionTree(tokenizer, device), model.config["image_size"]
+    peer, decoder, side = twin(model, tokenizer), TemplateDecoder(model, tokenizer), model.config["image_size"]
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{options.model} on {where}; captions a second, median of {options.rounds} rounds")
 
@@ -97,7 +97,7 @@ def main() -> None:
             for name, start in (("decoding", lambda t=tokens: t), ("whole", lambda i=images: model.encode_image(i))):
                 found = rates(
                     {
-                        "template": lambda s=start: score_captions(model, tree, s(), "conditional"),
+                        "template": lambda s=start: score_captions(decoder, s(), "conditional"),
                         "greedy": lambda s=start: generate(model, tokenizer, s(), max_tokens=MAX_TOKENS),
                         "generate": lambda s=start: by_generate(s()),
                     },
