@@ -1,7 +1,8 @@
 """Captions a second: template decoding beside transformers' greedy ``generate`` with a key-value cache and the same weights.
 
 Command: ``python benchmarks/decoding.py [--model models/iqagpt]``, after a run of the pipeline. Decoding alone starts from image
-tokens; whole captioning from images, through the captioner's own encoder on both sides. Sides take turns in one process.
+tokens; whole captioning from images, through the captioner's own encoder on both sides. Sides take turns in one process, after one
+round that is not counted. On a busy machine ``--processor-time`` with ``OMP_NUM_THREADS=1`` leaves out what other programs took.
 """
 
 import argparse
@@ -56,18 +57,20 @@ def twin(model: Captioner, tokenizer: CaptionTokenizer) -> VisionEncoderDecoderM
     return peer.to(next(model.parameters()).device).eval()
 
 
-def rates(sides: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:
+def rates(
+    sides: dict[str, Callable[[], object]], count: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Let the sides take turns after a warm-up; return the median of captions a second of each."""
     for side in sides.values():
         side()
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            begin = time.perf_counter()
+            begin = clock()
             side()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            found[name].append(count / (time.perf_counter() - begin))
+            found[name].append(count / (clock() - begin))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -76,7 +79,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/iqagpt"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
+    clock = time.process_time if options.processor_time else time.perf_counter
     set_verbosity_error()
     device = pick_device()
     model, tokenizer, _ = load_captioner(options.model, device)
@@ -103,6 +108,7 @@ def main() -> None:
                     },
                     batch,
                     options.rounds,
+                    clock,
                 )
                 ratio = found["template"] / found["generate"]
                 shown = ", ".join(f"{side} {rate:.1f}" for side, rate in found.items())
