@@ -84,20 +84,20 @@ def measure_speed(root: Path, model: Path, slices: int) -> None:
     from iqagpt.assessment.running import assess_found
     from iqagpt.captioner.captioner import load_captioner
     from iqagpt.captioner.decoding import score_captions
-    from iqagpt.captioner.template import CaptionTree
+    from iqagpt.captioner.template_decoder import TemplateDecoder
     from iqagpt.device import pick_device
 
     folder = make_series(root / "speed", slices)
     assessor = load_assessor(model)
     captioner, tokenizer, _ = load_captioner(model, pick_device())
-    tree = CaptionTree(tokenizer, pick_device())
+    decoder = TemplateDecoder(captioner, tokenizer)
     images = torch.rand(BATCH_SIZE, 1, SIDE, SIDE, device=pick_device())
 
     def bare() -> None:
         for begin in range(0, slices, BATCH_SIZE):
             with torch.inference_mode():
                 tokens = captioner.encode_image(images[: min(BATCH_SIZE, slices - begin)])
-            score_captions(captioner, tree, tokens, "conditional")
+            score_captions(decoder, tokens, "conditional")
 
     def whole() -> None:
         with found_inputs([folder], None) as found:

@@ -1,7 +1,8 @@
 """Captions a second: template decoding beside transformers' greedy ``generate`` with a key-value cache and the same weights.
 
 Command: ``python benchmarks/decoding.py [--model models/iqagpt]``, after a run of the pipeline. Decoding alone starts from image
-tokens; whole captioning from images, through the captioner's own encoder on both sides. Sides take turns in one process.
+tokens; whole captioning from images, through the captioner's own encoder on both sides. Sides take turns in one process, after one
+round that is not counted. On a busy machine ``--processor-time`` with ``OMP_NUM_THREADS=1`` leaves out what other programs took.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from iqagpt.captioner.captioner import Captioner, load_captioner
 from iqagpt.captioner.decoding import generate, score_captions
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.pretrained import Pretrained
-from iqagpt.captioner.template import CaptionTree
+from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.device import mixed_precision, pick_device
@@ -56,18 +57,20 @@ def twin(model: Captioner, tokenizer: CaptionTokenizer) -> VisionEncoderDecoderM
     return peer.to(next(model.parameters()).device).eval()
 
 
-def rates(sides: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:
+def rates(
+    sides: dict[str, Callable[[], object]], count: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Let the sides take turns after a warm-up; return the median of captions a second of each."""
     for side in sides.values():
         side()
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            begin = time.perf_counter()
+            begin = clock()
             side()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            found[name].append(count / (time.perf_counter() - begin))
+            found[name].append(count / (clock() - begin))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -76,11 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/iqagpt"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
+    clock = time.process_time if options.processor_time else time.perf_counter
     set_verbosity_error()
     device = pick_device()
     model, tokenizer, _ = load_captioner(options.model, device)
-    peer, tree, side = twin(model, tokenizer), CaptionTree(tokenizer, device), model.config["image_size"]
+    peer, decoder, side = twin(model, tokenizer), TemplateDecoder(model, tokenizer), model.config["image_size"]
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{options.model} on {where}; captions a second, median of {options.rounds} rounds")
 
@@ -97,12 +102,13 @@ def main() -> None:
             for name, start in (("decoding", lambda t=tokens: t), ("whole", lambda i=images: model.encode_image(i))):
                 found = rates(
                     {
-                        "template": lambda s=start: score_captions(model, tree, s(), "conditional"),
+                        "template": lambda s=start: score_captions(decoder, s(), "conditional"),
                         "greedy": lambda s=start: generate(model, tokenizer, s(), max_tokens=MAX_TOKENS),
                         "generate": lambda s=start: by_generate(s()),
                     },
                     batch,
                     options.rounds,
+                    clock,
                 )
                 ratio = found["template"] / found["generate"]
                 shown = ", ".join(f"{side} {rate:.1f}" for side, rate in found.items())

@@ -15,7 +15,8 @@ from iqagpt.artifacts import Artifact
 from iqagpt.assessment.scope import Seen, image_warnings, spacing_warnings
 from iqagpt.assessment.shipped import captioner_folder
 from iqagpt.captioner.captioner import Captioner, load_captioner
-from iqagpt.captioner.template import CaptionTree, alternatives, conditional
+from iqagpt.captioner.template import alternatives
+from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.criteria import KEYS, SCORES, caption_to_scores, scores_to_caption
 from iqagpt.ct import AIR_HU, STORED_RANGE_HU, apply_window
@@ -74,7 +75,7 @@ class Assessor:
     def __init__(self, model: Captioner, tokenizer: CaptionTokenizer, artifact: Artifact) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._device = next(model.parameters()).device
-        self._tree = CaptionTree(tokenizer, self._device)
+        self._decoder = TemplateDecoder(model, tokenizer)
         self.model_name = str(artifact.info.get("name", "iqagpt"))
         self.weights_sha256: str = artifact.info["weights_sha256"]
         lower, upper = artifact.info["window_hu"]
@@ -146,7 +147,7 @@ class Assessor:
 
     def _decode(self, images: torch.Tensor, warnings: Sequence[tuple[str, ...]]) -> Iterator[SliceAssessment]:
         with torch.inference_mode():
-            found = conditional(self._model, self._tree, self._model.encode_image(images))
+            found = self._decoder.conditional(self._model.encode_image(images))
             shares = [likelihoods.double().softmax(1).cpu().numpy() for likelihoods in found]
         for row, of_slice in enumerate(warnings):
             of_criteria = {key: share[row] for key, share in zip(KEYS, shares, strict=True)}

@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from iqagpt.captioner.captioner import Captioner
-from iqagpt.captioner.template import CaptionTree, alternatives, conditional, joint, marginals
+from iqagpt.captioner.template import alternatives, marginals
+from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.config import check_least
 from iqagpt.criteria import KEYS, caption_to_scores, scores_to_caption
@@ -115,14 +116,14 @@ def predict_table(
         without images.
     """
     device = next(model.parameters()).device
-    tree = CaptionTree(tokenizer, device)
+    decoder = TemplateDecoder(model, tokenizer)
     captions, probabilities, free = [], [], []
     batches = np.array_split(np.arange(len(images)), math.ceil(len(images) / params.batch_size))
     for indices in tqdm(batches, desc="captions", unit="batch", disable=None):
         with torch.inference_mode():
             batch = model.encode_image(torch.from_numpy(images.batch(indices)).to(device))
         greedy = generate(model, tokenizer, batch, max_tokens=params.max_tokens)
-        chosen, of_scores = score_captions(model, tree, batch, params.probabilities)
+        chosen, of_scores = score_captions(decoder, batch, params.probabilities)
         free += greedy
         probabilities.append(of_scores)
         if params.decoding == "beam":
@@ -141,16 +142,14 @@ def predict_table(
 
 
 def score_captions(
-    model: Captioner, tree: CaptionTree, image_tokens: torch.Tensor, probabilities: Literal["conditional", "marginal"]
+    decoder: TemplateDecoder, image_tokens: torch.Tensor, probabilities: Literal["conditional", "marginal"]
 ) -> tuple[list[str], pd.DataFrame]:
     """Give each image the template's caption and a probability for every score.
 
     Parameters
     ----------
-    model : Captioner
-        In evaluation mode.
-    tree : CaptionTree
-        Of the model's tokenizer, on the model's device.
+    decoder : TemplateDecoder
+        Of a model in evaluation mode.
     image_tokens : Tensor, (B, N, width)
         From ``model.encode_image``.
     probabilities : {"conditional", "marginal"}
@@ -163,7 +162,7 @@ def score_captions(
     DataFrame
         B rows, columns `predictions.probability_columns` of each criterion; rows of a criterion sum to 1.
     """
-    found = conditional(model, tree, image_tokens)
+    found = decoder.conditional(image_tokens)
     choice = [log_likelihoods.argmax(1).tolist() for log_likelihoods in found]
     captions = [
         scores_to_caption({key: alternatives(key)[index] for key, index in zip(KEYS, row, strict=True)})
@@ -172,7 +171,7 @@ def score_captions(
     if probabilities == "conditional":
         shares = [log_likelihoods.softmax(1) for log_likelihoods in found]
     else:
-        parts = [marginals(joint(model, tree, part)) for part in image_tokens.split(_JOINT_BATCH)]
+        parts = [marginals(decoder.joint(part)) for part in image_tokens.split(_JOINT_BATCH)]
         shares = [torch.cat(of_criterion) for of_criterion in zip(*parts, strict=True)]
     table = pd.DataFrame(
         {

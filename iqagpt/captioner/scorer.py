@@ -13,7 +13,7 @@ import torch
 
 from iqagpt.captioner.captioner import load_captioner
 from iqagpt.captioner.decoding import score_captions
-from iqagpt.captioner.template import CaptionTree
+from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.device import pick_device
 from iqagpt.predictions import expected_scores
@@ -32,7 +32,7 @@ def load_scorer(path: str | Path) -> Scorer:
     """
     model, tokenizer, artifact = load_captioner(path, pick_device())
     device = next(model.parameters()).device
-    tree = CaptionTree(tokenizer, device)
+    decoder = TemplateDecoder(model, tokenizer)
     window_hu = tuple(artifact.info["window_hu"])
 
     def score(images_hu: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def load_scorer(path: str | Path) -> Scorer:
         for batch in window_batches(images_hu, window_hu, BATCH_SIZE):
             with torch.inference_mode():
                 image_tokens = model.encode_image(torch.from_numpy(batch).to(device))
-            found = score_captions(model, tree, image_tokens, "conditional")
+            found = score_captions(decoder, image_tokens, "conditional")
             captions += found[0]
             probabilities.append(found[1])
         table = expected_scores(pd.concat(probabilities, ignore_index=True))

@@ -1,9 +1,9 @@
-"""The caption template as a tree of tokens, and decoding that cannot leave it.
+"""The caption template as a tree of tokens, for `template_decoder`.
 
 A caption has four decisions, one phrase per criterion, and otherwise fixed words. Fixed words pass through the decoder
 together; the alternatives of a decision pass through it together too, as a tree: phrases share the tokens of their common
-beginning, and a mask lets every token see its own past only. What was not chosen stays in the key-value cache, hidden by the
-mask, so a batch never has to be cut to equal lengths.
+beginning, and a mask lets every token see its own past only. What was not chosen stays among the keys and values, hidden by the
+mask, so all beginnings of captions, and all rows of a batch, have the same length.
 
 The full likelihood of a phrase includes what closes it: the ";" before the next criterion, or the end of the caption.
 """
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 
-from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.criteria import CRITERIA, KEYS, SCORES, describe
 
@@ -49,17 +48,42 @@ class Decision:
     targets: torch.Tensor
     counted: torch.Tensor
 
-    def to(self, device: torch.device) -> "Decision":
+    def to(self, device: torch.device | None) -> "Decision":
         """Return a copy on a device."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         return Decision(fixed=self.fixed, **moved)
 
-    def log_likelihoods(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return log-likelihoods of the title, (B,), and of every phrase, (B, A), from logits (B, T, vocabulary)."""
-        log_p = logits.log_softmax(-1)
-        title = log_p[:, torch.arange(self.fixed - 1), self.ids[1 : self.fixed]].sum(-1)
-        phrases = (log_p[:, self.sources, self.targets] * self.counted).sum(-1)
-        return title, phrases
+    def title(self, log_p: torch.Tensor) -> torch.Tensor:
+        """Return the log-likelihood of the title, (B,), from those of the next token, (B, T, vocabulary)."""
+        return log_p[:, torch.arange(self.fixed - 1), self.ids[1 : self.fixed]].sum(-1)
+
+    def phrases(self, log_p: torch.Tensor) -> torch.Tensor:
+        """Return the log-likelihood of every phrase, (B, A), from those of the next token, (B, S, vocabulary).
+
+        S counts from the end: the last fixed token and the tree suffice.
+        """
+        skipped = len(self.ids) - log_p.shape[1]
+        return (log_p[:, self.sources - skipped, self.targets] * self.counted).sum(-1)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A decision after every possible beginning of the caption; C beginnings (1, 4, 16, 80) of P tokens, those not chosen included.
+
+    Beginnings count in the order of `criteria.all_scores`: alternative a after beginning c is beginning c A + a of the next level.
+
+    Attributes
+    ----------
+    decision : Decision
+    positions : Tensor, (C, T), int64
+        Of the decision's tokens in the caption.
+    visible : Tensor, (C, T, P + T), bool
+        Which tokens each one sees, of all those read before and with it.
+    """
+
+    decision: Decision
+    positions: torch.Tensor
+    visible: torch.Tensor
 
 
 class CaptionTree:
@@ -67,13 +91,23 @@ class CaptionTree:
 
     Attributes
     ----------
-    decisions : list of Decision
+    levels : list of Level
         In the order of `criteria.CRITERIA`.
     """
 
     def __init__(self, tokenizer: CaptionTokenizer, device: torch.device | None = None) -> None:
-        decisions = _decisions(tokenizer)
-        self.decisions = [d if device is None else d.to(device) for d in decisions]
+        self.levels: list[Level] = []
+        chosen, length = (
+            torch.zeros((1, 0), dtype=torch.bool, device=device),
+            torch.zeros(1, dtype=torch.long, device=device),
+        )
+        for decision in (d.to(device) for d in _decisions(tokenizer)):
+            past = chosen[:, None].expand(-1, len(decision.ids), -1)
+            visible = torch.cat([past, decision.visible.expand(len(chosen), -1, -1)], 2)
+            self.levels.append(Level(decision, length[:, None] + decision.depth, visible))
+            paths = decision.paths.repeat(len(chosen), 1)
+            chosen = torch.cat([chosen.repeat_interleave(len(decision.paths), 0), paths], 1)
+            length = chosen.sum(1)
 
 
 def alternatives(key: str) -> tuple[int | None, ...]:
@@ -82,100 +116,12 @@ def alternatives(key: str) -> tuple[int | None, ...]:
     return (*SCORES, None) if criterion.absent else SCORES
 
 
-@torch.inference_mode()
-def conditional(model: Captioner, tree: CaptionTree, image_tokens: torch.Tensor) -> list[torch.Tensor]:
-    """Decide criterion by criterion, each time for the most likely phrase given those already chosen.
-
-    Parameters
-    ----------
-    model : Captioner
-        In evaluation mode.
-    tree : CaptionTree
-        Of the model's tokenizer, on the model's device.
-    image_tokens : Tensor, (B, N, width)
-        From ``model.encode_image``.
-
-    Returns
-    -------
-    list of Tensor, (B, A), float32
-        For each criterion the log-likelihood of each of its `alternatives`; the chosen one is the largest.
-    """
-    state = _State(model, image_tokens)
-    found = []
-    for decision in tree.decisions:
-        _, phrases = state.read(decision)
-        state.choose(decision, phrases.argmax(1))
-        found.append(phrases)
-    return found
-
-
-@torch.inference_mode()
-def joint(model: Captioner, tree: CaptionTree, image_tokens: torch.Tensor) -> torch.Tensor:
-    """Score every caption of the template.
-
-    Parameters
-    ----------
-    model, tree, image_tokens
-        As for `conditional`.
-
-    Returns
-    -------
-    Tensor, (B, 4, 4, 5, 4), float32
-        Log-likelihood of the whole caption; one axis per criterion, in the order of `alternatives`.
-    """
-    state = _State(model, image_tokens)
-    total = torch.zeros(len(image_tokens), device=image_tokens.device)
-    for decision in tree.decisions:
-        title, phrases = state.read(decision)
-        total = (total[:, None] + title[:, None] + phrases).flatten()
-        state.branch(decision)
-    return total.view(len(image_tokens), *(len(alternatives(key)) for key in KEYS))
-
-
 def marginals(joint_log_likelihood: torch.Tensor) -> list[torch.Tensor]:
     """Return for each criterion the probabilities (B, A) of its alternatives, summed over all captions."""
     shape = joint_log_likelihood.shape
     probabilities = joint_log_likelihood.flatten(1).softmax(1).view(shape)
     axes = range(1, len(shape))
     return [probabilities.sum([other for other in axes if other != axis]) for axis in axes]
-
-
-class _State:
-    """Captions under construction: one row each, what the cache holds and which of it a row may see."""
-
-    def __init__(self, model: Captioner, image_tokens: torch.Tensor) -> None:
-        self.text, self.image_tokens = model.text, image_tokens
-        self.cache = model.text.new_cache()
-        self.seen = torch.zeros((len(image_tokens), 0), dtype=torch.bool, device=image_tokens.device)
-        self.length = torch.zeros(len(image_tokens), dtype=torch.long, device=image_tokens.device)
-
-    def read(self, decision: Decision) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, tokens = len(self.seen), len(decision.ids)
-        past = self.seen[:, None, :].expand(-1, tokens, -1)
-        mask = torch.cat([past, decision.visible.expand(rows, -1, -1)], 2)
-        logits = self.text(
-            decision.ids.expand(rows, -1),
-            self.image_tokens,
-            self.cache,
-            positions=self.length[:, None] + decision.depth,
-            mask=mask[:, None],
-        )
-        return decision.log_likelihoods(logits)
-
-    def choose(self, decision: Decision, chosen: torch.Tensor) -> None:
-        """Continue every row with one alternative, (B,)."""
-        paths = decision.paths[chosen]
-        self.seen = torch.cat([self.seen, paths], 1)
-        self.length = self.length + paths.sum(1)
-
-    def branch(self, decision: Decision) -> None:
-        """Continue every row with all alternatives."""
-        rows, count = len(self.seen), len(decision.paths)
-        self.cache.batch_repeat_interleave(count)
-        self.image_tokens = self.image_tokens.repeat_interleave(count, 0)
-        self.seen = self.seen.repeat_interleave(count, 0)
-        self.length = self.length.repeat_interleave(count, 0)
-        self.choose(decision, torch.arange(count, device=self.seen.device).repeat(rows))
 
 
 def _decisions(tokenizer: CaptionTokenizer) -> list[Decision]:

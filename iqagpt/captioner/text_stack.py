@@ -99,32 +99,15 @@ class TextStack(nn.Module):
         return EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
 
     def forward(
-        self,
-        ids: torch.Tensor,
-        image_tokens: torch.Tensor,
-        cache: EncoderDecoderCache | None = None,
-        *,
-        positions: torch.Tensor | None = None,
-        mask: torch.Tensor | None = None,
+        self, ids: torch.Tensor, image_tokens: torch.Tensor, cache: EncoderDecoderCache | None = None
     ) -> torch.Tensor:
         """Return logits (B, T, vocabulary) for the token after each of `ids` (B, T).
 
-        With a cache, `ids` continue what the cache holds. Padding must be on the right: a causal mask then hides it.
-
-        Parameters
-        ----------
-        ids : Tensor, (B, T), int64
-        image_tokens : Tensor, (B, N, image_width)
-        cache : EncoderDecoderCache, optional
-            Of P tokens; extended in place.
-        positions : Tensor, (B, T), int64, optional
-            Where `ids` stand in their captions; by default after the cache, one by one.
-        mask : Tensor, (B, 1, T, P + T), bool, optional
-            What each token sees, where that is not all before it.
+        With a cache, `ids` continue what the cache holds. Padding must be on the right: the causal mask then hides it.
         """
         past = 0 if cache is None else cache.get_seq_length()
-        hidden = self.embeddings(input_ids=ids, position_ids=positions, past_key_values_length=past)
+        hidden = self.embeddings(input_ids=ids, past_key_values_length=past)
         for layer in self.layers:
             image = image_tokens if layer.add_cross_attention else None
-            hidden = layer(hidden, mask, image, past_key_values=cache)
+            hidden = layer(hidden, None, image, past_key_values=cache)
         return self.head(hidden)

@@ -8,7 +8,7 @@ import torch
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.decoding import generate, score_captions
 from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.template import CaptionTree
+from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionParams, build_tokenizer
 from iqagpt.criteria import ALWAYS_SCORED, KEYS, caption_to_scores
@@ -80,7 +80,7 @@ def test_every_score_has_a_probability_and_every_caption_is_valid(probabilities:
     tokenizer = build_tokenizer(CaptionParams("presets/none.txt"))
     model = random_model(tokenizer.size, 5)
     tokens = model.encode_image(torch.rand(5, 1, 64, 64))
-    captions, table = score_captions(model, CaptionTree(tokenizer), tokens, probabilities)
+    captions, table = score_captions(TemplateDecoder(model, tokenizer), tokens, probabilities)
     for key in KEYS:
         assert table[probability_columns(key)].sum(axis=1).to_numpy() == pytest.approx(1.0, abs=1e-5)
     for row, caption in enumerate(captions):
