@@ -5,7 +5,7 @@ Nothing is fitted to scores. Images keep their size.
 Notes
 -----
 Not stated in the paper; the prompts, and how "no lesion" is found, for which CLIP-IQA has no answer: where a text that says so
-is more probable than both lesion prompts.
+is more probable than both lesion prompts; always, with a builtin CLIP that was told nothing of lesions.
 """
 
 from dataclasses import asdict, dataclass
@@ -50,11 +50,12 @@ class Params(ClipParams):
 
 def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    clip, tokens = prepare_clip(params, images, writer)
+    clip, tokens, facts = prepare_clip(params, images, writer)
+    no_lesion = params.no_lesion if "lesion" in facts else None
     writer.info["prompts"] = {key: list(pair) for key, pair in asdict(params.prompts).items()}
-    writer.info["no_lesion"] = params.no_lesion
+    writer.info["no_lesion"] = no_lesion
     seen = encode(clip, images.held_out(), batch_size=TOGETHER, device=pick_device())[0]
-    return zero_shot(clip, tokens, params.prompts, params.no_lesion, seen)
+    return zero_shot(clip, tokens, params.prompts, no_lesion, seen)
 
 
 def load_scorer(artifact: Artifact) -> Scorer:
@@ -70,13 +71,20 @@ def load_scorer(artifact: Artifact) -> Scorer:
 
 
 @torch.no_grad()
-def zero_shot(clip: Clip, tokens: ClipTokens, prompts: Prompts, no_lesion: str, seen: torch.Tensor) -> pd.DataFrame:
-    """Score images by their unit vectors (N, D): the table of the four criteria."""
+def zero_shot(
+    clip: Clip, tokens: ClipTokens, prompts: Prompts, no_lesion: str | None, seen: torch.Tensor
+) -> pd.DataFrame:
+    """Score images by their unit vectors (N, D): the table of the four criteria.
+
+    Where `no_lesion` is None, the CLIP does not know what a lesion is, and no image has one.
+    """
     scores = {}
     for key in KEYS:
         quality = _ask(clip, tokens, prompts.pair(key), seen)[:, 0]
         scores[key] = quality_to_score(quality, WORST)
     table = pd.DataFrame(scores)
+    if no_lesion is None:
+        return table.assign(**{LESION: np.nan})
     answers = _ask(clip, tokens, (*prompts.pair(LESION), no_lesion), seen)
     return table.assign(**{LESION: table[LESION].mask(answers.argmax(axis=1) == 2)})
 

@@ -66,7 +66,7 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
         raise ParamsError(
             "baseline.clip_iqa_plus.keep: 'best' needs validation patients; set split.val_patients or keep: last"
         )
-    clip, tokens = prepare_clip(params.clip, images, writer)
+    clip, tokens, _ = prepare_clip(params.clip, images, writer)
     held_out = images.held_out()
     options = {"batch_size": TOGETHER, "device": pick_device()}
     learned = encode(clip, train, views=8 if params.augment else 1, **options)

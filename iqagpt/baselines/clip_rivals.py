@@ -12,7 +12,7 @@ from iqagpt.clip.builtin import BuiltinParams, fit_builtin
 from iqagpt.clip.context import encode_batches
 from iqagpt.clip.model import Clip
 from iqagpt.clip.quality import Prompts
-from iqagpt.clip.stored import open_clip, save_clip
+from iqagpt.clip.stored import FACTS, open_clip, save_clip
 from iqagpt.clip.tokens import ClipTokens
 from iqagpt.device import pick_device
 from iqagpt.scored_images import ScoredImages
@@ -53,25 +53,36 @@ class ClipParams:
             )
 
 
-def prepare_clip(params: ClipParams, images: ScoredImages, writer: ArtifactWriter) -> tuple[Clip, ClipTokens]:
+def prepare_clip(
+    params: ClipParams, images: ScoredImages, writer: ArtifactWriter
+) -> tuple[Clip, ClipTokens, tuple[str, ...]]:
     """Open or fit the CLIP, frozen and on the device to run on, and store it in the baseline's artifact.
+
+    Returns
+    -------
+    clip : Clip
+    tokens : ClipTokens
+    facts : tuple of str
+        Kinds of facts that it knows: of a builtin one those it was told, of any other all.
 
     Raises
     ------
     UserError
-        If the weights are not there or are others, or the builtin has nothing to be fitted to.
+        If the weights are not there or are others, or there is no image to fit the builtin to.
     """
     device = pick_device()
     if params.weights == BUILTIN:
-        clip, tokens, curve, known = fit_builtin(images, params.builtin, device)
-        writer.table("builtin_curve", curve)
-        writer.table("builtin_facts", known)
+        fitted = fit_builtin(images, params.builtin, device)
+        writer.table("builtin_curve", fitted.curve)
+        writer.table("builtin_facts", fitted.known)
         writer.info["source"] = BUILTIN
+        clip, tokens, facts = fitted.clip, fitted.tokens, fitted.facts
     else:
-        clip, tokens = open_clip(params.weights, params.weights_sha256)
+        clip, tokens, facts = open_clip(params.weights, params.weights_sha256)
         writer.info["source"] = params.weights_sha256
+    writer.info[FACTS] = list(facts)
     save_clip(writer, clip, tokens)
-    return clip.to(device), tokens
+    return clip.to(device), tokens, facts
 
 
 def clip_scorer(

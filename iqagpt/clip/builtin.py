@@ -70,26 +70,37 @@ class BuiltinParams:
             raise ValueError(f"lr: expected a number > 0, got {self.lr}")
 
 
-def fit_builtin(
-    images: ScoredImages, params: BuiltinParams, device: torch.device
-) -> tuple[Clip, ClipTokens, pd.DataFrame, pd.DataFrame]:
-    """Fit the builtin CLIP on the training slices and freeze it.
+@dataclass(frozen=True)
+class Builtin:
+    """A fitted builtin CLIP.
 
-    Returns
-    -------
+    Attributes
+    ----------
     clip : Clip
-        On `device`.
     tokens : ClipTokens
+    facts : tuple of str
+        Kinds of facts that it was told, of `iqagpt.clip.facts.KINDS`.
     curve : DataFrame
         ``step, loss``, means over a tenth of the steps.
     known : DataFrame
         How often it tells a fact of unseen slices right: ``fact, crops, sentences, accuracy, commonest`` (accuracy of always saying
         the commonest); empty without validation slices.
+    """
+
+    clip: Clip
+    tokens: ClipTokens
+    facts: tuple[str, ...]
+    curve: pd.DataFrame
+    known: pd.DataFrame
+
+
+def fit_builtin(images: ScoredImages, params: BuiltinParams, device: torch.device) -> Builtin:
+    """Fit the builtin CLIP on the training slices, on `device`, and freeze it.
 
     Raises
     ------
     ArtifactError
-        If no slice trains, or there is no NDCT and LDCT.
+        If no slice trains.
     """
     crops = FactCrops(images.subset("train"), params.crop_px)
     if not len(crops):
@@ -106,7 +117,7 @@ def fit_builtin(
     parts = np.array_split(np.arange(params.steps), min(10, params.steps))
     curve = pd.DataFrame([(int(part[-1]) + 1, losses[part].mean()) for part in parts], columns=["step", "loss"])
     val = FactCrops(images.subset("val"), params.crop_px)
-    return clip, tokens, curve, _ask(clip, tokens, val, params)
+    return Builtin(clip, tokens, crops.kinds, curve, _ask(clip, tokens, val, params))
 
 
 def _fit(clip: Clip, tokens: ClipTokens, crops: FactCrops, params: BuiltinParams) -> np.ndarray:

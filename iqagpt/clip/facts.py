@@ -1,7 +1,7 @@
 """Crops of training slices, and words for what is known of them: organs, dose, blur, lesion. Scores are not looked at.
 
-A crop lies between the NDCT and the LDCT of its slice, so its dose is known, and is blurred by a known Gaussian. Organs come from
-the organ map and the lesion from its mask, where there are such; what is not known of a data set is not described.
+A crop lies between two doses of its slice (`iqagpt.clip.doses`), so its dose is known, and is blurred by a known Gaussian. Organs
+come from the organ map and the lesion from its mask, where there are such; what is not known of a data set is not described.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from iqagpt.clip.doses import find_doses
 from iqagpt.ct import apply_window
-from iqagpt.errors import ArtifactError
 from iqagpt.scored_images import ScoredImages
 
 #: Part of the low dose's further noise, and the words for it.
@@ -83,31 +83,17 @@ class FactCrops:
         Of one split. Their scores and captions are not read.
     side_px : int
         Side of a crop; that of the images where these are smaller.
-
-    Raises
-    ------
-    ArtifactError
-        If there are no NDCT and LDCT.
     """
 
     def __init__(self, images: ScoredImages, side_px: int) -> None:
-        variants = images.variants
-        names = variants.info["variants"]
-        if not {"ndct", "ldct"} <= set(names):
-            raise ArtifactError(
-                f"{variants.path}: the builtin CLIP needs NDCT and LDCT, found {', '.join(names)}; name weights of a CLIP instead "
-                "(baseline.clip_iqa.weights)"
-            )
-        table = variants.manifest
-        table = table[(table["variant"] == "ndct") & table["slice_id"].isin(images.table["slice_id"])]
-        self._rows: list[int] = table["row"].astype(int).tolist()
-        self._contrast_hu = _column(table, "lesion_contrast_hu")
-        self._pixels = variants.array("ndct"), variants.array("ldct")
-        masked = (variants.path / "lesion_mask.npy").is_file()
-        self._lesions = variants.array("lesion_mask") if masked else None
+        self._doses = find_doses(images)
+        self._rows: list[int] = self._doses.table["row"].astype(int).tolist()
+        self._contrast_hu = _column(self._doses.table, "lesion_contrast_hu")
+        masked = (images.variants.path / "lesion_mask.npy").is_file()
+        self._lesions = images.variants.array("lesion_mask") if masked else None
         self._organs = images.organ_maps()
         self._window_hu = images.window_hu
-        self._side = min(side_px, *self._pixels[0].shape[1:])
+        self._side = min(side_px, *self._doses.shape)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -128,8 +114,7 @@ class FactCrops:
         place = self._place(row, rng)
         dose, blur = (list(scale)[rng.integers(len(scale))] for scale in (DOSES, BLURS))
         share, sigma_px = rng.uniform(*DOSES[dose]), rng.uniform(*BLURS[blur])
-        ndct, ldct = (np.asarray(pixels[row][place], np.float32) for pixels in self._pixels)
-        pixels = ndct + np.float32(share) * (ldct - ndct)
+        pixels = self._doses.crop(index, place, share, rng)
         if sigma_px:
             pixels = ndimage.gaussian_filter(pixels, sigma_px, truncate=3.0)
         pixels = np.rot90(apply_window(pixels, self._window_hu), rng.integers(4))
@@ -140,7 +125,7 @@ class FactCrops:
 
     def _place(self, row: int, rng: np.random.Generator) -> tuple[slice, slice]:
         """Choose where to cut: half of the time around the lesion of a slice that has one."""
-        height, width = self._pixels[0].shape[1:]
+        height, width = self._doses.shape
         limits = np.array([height, width]) - self._side
         corner = rng.integers(limits + 1)
         if self._lesions is not None and rng.integers(2):

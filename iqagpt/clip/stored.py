@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, open_artifact
+from iqagpt.clip.facts import KINDS
 from iqagpt.clip.model import Clip
 from iqagpt.clip.tokens import ClipTokens, load_tokens
 from iqagpt.errors import ArtifactError, InputError
@@ -13,6 +14,8 @@ from iqagpt.weights import load_weights, save_weights
 #: Kind of artifact that ``iqagpt weights import --clip`` writes.
 KIND = "clip"
 CONFIG = "clip"
+#: Kinds of facts that a builtin CLIP was told, in the artifact of its baseline.
+FACTS = "facts"
 
 
 def save_clip(writer: ArtifactWriter, clip: Clip, tokens: ClipTokens) -> None:
@@ -39,7 +42,7 @@ def load_clip(artifact: Artifact) -> tuple[Clip, ClipTokens]:
     return frozen(clip), load_tokens(artifact.path)
 
 
-def open_clip(path: str, sha256: str) -> tuple[Clip, ClipTokens]:
+def open_clip(path: str, sha256: str) -> tuple[Clip, ClipTokens, tuple[str, ...]]:
     """Open imported weights, or those of a fitted CLIP-IQA.
 
     Parameters
@@ -48,6 +51,13 @@ def open_clip(path: str, sha256: str) -> tuple[Clip, ClipTokens]:
         A folder that ``iqagpt weights import --clip`` made, or a fitted baseline's.
     sha256 : str
         What its ``weights.safetensors`` must have.
+
+    Returns
+    -------
+    clip : Clip
+    tokens : ClipTokens
+    facts : tuple of str
+        Kinds of facts that it knows; all, unless it is a builtin one that was told fewer.
 
     Raises
     ------
@@ -71,7 +81,7 @@ def open_clip(path: str, sha256: str) -> tuple[Clip, ClipTokens]:
         raise InputError(
             f"weights_sha256: {folder} has '{found}', got '{sha256}'; set it to the former if these are meant"
         )
-    return load_clip(artifact)
+    return *load_clip(artifact), tuple(artifact.info.get(FACTS, KINDS))
 
 
 def frozen(clip: Clip) -> Clip:

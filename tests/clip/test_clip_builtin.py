@@ -73,10 +73,11 @@ def test_sentences_tell_what_is_asked_for_in_known_words():
 
 
 def test_it_learns_the_dose_of_unseen_slices(images):
-    clip, _, curve, known = fit_builtin(images, BuiltinParams(**PARAMS), torch.device("cpu"))
+    fitted = fit_builtin(images, BuiltinParams(**PARAMS), torch.device("cpu"))
+    clip, curve, known = fitted.clip, fitted.curve, fitted.known
     dose = known.set_index("fact").loc["dose"]
     assert dose["accuracy"] > dose["commonest"] + 0.08, known
-    assert (known["commonest"] <= 1).all() and list(known["fact"]) == list(KINDS)
+    assert (known["commonest"] <= 1).all() and tuple(known["fact"]) == fitted.facts == KINDS
     assert curve["loss"].iloc[-1] < 0.9 * curve["loss"].iloc[0]
     assert not any(parameter.requires_grad for parameter in clip.parameters()) and not clip.training
 
@@ -84,11 +85,11 @@ def test_it_learns_the_dose_of_unseen_slices(images):
 def test_scores_captions_and_other_variants_change_nothing(images):
     """The same weights, whatever the reader says; with a missing column it would fail if it looked."""
     few = BuiltinParams(**PARAMS | {"steps": 3})
-    plain = fit_builtin(images, few, torch.device("cpu"))[0].state_dict()
+    plain = fit_builtin(images, few, torch.device("cpu")).clip.state_dict()
     scored = ScoredImages(
         images.table.assign(**dict.fromkeys(KEYS, 4), caption="unacceptable"), images.variants, images.pairs
     )
-    other = fit_builtin(scored, few, torch.device("cpu"))[0].state_dict()
+    other = fit_builtin(scored, few, torch.device("cpu")).clip.state_dict()
     assert not set(KEYS) & set(images.table.columns)
     assert all(torch.equal(plain[name], other[name]) for name in plain)
 
@@ -98,14 +99,10 @@ def test_what_is_not_known_is_not_told(images):
     assert FactCrops(bare.subset("train"), 64).kinds == ("blur", "dose", "lesion")
 
 
-def test_without_low_dose_there_is_nothing_to_learn(images, tmp_path):
-    with create_artifact(tmp_path / "variants", "variants") as writer:
-        writer.manifest(images.variants.manifest)
-        writer.info.update(window_hu=[-160.0, 240.0], variants=["ndct", "gauss"])
-    from iqagpt.artifacts import open_artifact
-
-    with pytest.raises(ArtifactError, match="needs NDCT and LDCT, found ndct, gauss"):
-        FactCrops(ScoredImages(images.table, open_artifact(tmp_path / "variants", "variants")), 64)
+def test_without_training_images_there_is_nothing_to_learn(images):
+    held_out = ScoredImages(images.table[images.table["split"] == "val"], images.variants)
+    with pytest.raises(ArtifactError, match="no image is in split 'train'"):
+        fit_builtin(held_out, BuiltinParams(**PARAMS), torch.device("cpu"))
 
 
 def test_equal_sentences_are_one_text_with_several_images():

@@ -113,6 +113,28 @@ def test_a_fitted_clip_serves_as_weights_and_gives_the_same_scores(fitted, image
     pd.testing.assert_frame_equal(again, scores["clip_iqa"])
 
 
+def test_who_was_told_nothing_of_lesions_finds_none(images, tmp_path):
+    """The data have no lesion mask, as a reader study, so its texts about lesions mean nothing to it."""
+    assert images.table["lesion_conspicuity"].notna().any()
+    with create_artifact(tmp_path / "first", "baseline") as writer:
+        few = BuiltinParams(8, 8, 16, 64, 2, 16, 4e-3, 1)
+        params = clip_iqa.Params("builtin", "", few, PROMPTS, no_lesion="Image without lesion.")
+        scores = clip_iqa.fit_predict(params, images, None, writer)
+        writer.info.update(name="clip_iqa", window_hu=list(images.window_hu))
+    assert scores["lesion_conspicuity"].isna().all() and scores["noise"].notna().all()
+    info = open_artifact(tmp_path / "first", "baseline").info
+    assert info["facts"] == ["blur", "dose"]
+    found = open_model(tmp_path / "first").scorer.score([images.pixels_hu(0)])
+    assert found["lesion_conspicuity"].isna().all()
+    # Its weights know no more in another folder; those from elsewhere are asked.
+    again = clip_iqa.Params(str(tmp_path / "first"), info["weights_sha256"], few, PROMPTS, params.no_lesion)
+    with create_artifact(tmp_path / "second", "baseline") as writer:
+        pd.testing.assert_frame_equal(clip_iqa.fit_predict(again, images, None, writer), scores)
+    clip, tokens = tiny()
+    vectors = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    assert clip_iqa.zero_shot(clip, tokens, PROMPTS, params.no_lesion, vectors)["lesion_conspicuity"].notna().any()
+
+
 def test_the_direction_turns_in_one_place():
     scores = np.array([1.0, 2.0, 4.0])
     np.testing.assert_allclose(score_to_quality(scores, 4), [1, 2 / 3, 0])

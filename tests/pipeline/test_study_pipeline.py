@@ -44,7 +44,7 @@ def named(tmp_path: Path, plain_copy: Workspace, **study: Any) -> Path:
 @pytest.mark.parametrize("name", sorted(set(STUDY) - {"study"}))
 def test_stage_runs_the_roots_command_with_its_own_parameters(name: str) -> None:
     options = [re.findall(r"--[a-z-]+", stages[name]["cmd"]) for stages in (ROOT, STUDY)]
-    # A study has no pairs of NDCT and LDCT, which the built-in CLIP learns from.
+    # A study has no organ maps, which are in the root's pairs.
     assert options[1] == [*(option for option in options[0] if option != "--pairs"), "--params"]
     module = [stages[name]["cmd"].split(" --")[0].split()[:3] for stages in (ROOT, STUDY)]
     assert module[0] == module[1]
@@ -118,6 +118,10 @@ def test_a_named_study_has_every_fold_and_method(plain_copy: Workspace, tmp_path
         }
         params = {dep.def_path for stage in stages.values() for dep in stage.deps if isinstance(dep, ParamsDependency)}
     assert params == {"study/params.yaml"}
+
+
+def test_the_study_has_every_method_of_the_root() -> None:
+    assert PARAMS["evaluate"]["baselines"] == read_yaml(REPOSITORY / "params.yaml")["evaluate"]["baselines"]
 
 
 def test_outputs_stay_out_of_git_and_numbers_go_in(plain_copy: Workspace) -> None:

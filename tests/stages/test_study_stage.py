@@ -24,7 +24,7 @@ from tests.evaluation.prediction_tables import count_equal
 from tests.study.study_files import write_training_study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BASELINES = ["majority", "majority_by_variant", "noise_sd"]
+BASELINES = ["majority", "majority_by_variant", "noise_sd", "clip_iqa", "clip_iqa_plus", "minigpt4"]
 ENCODER = EncoderParams(stem="conv", patch_size=32, width=16, depth=1, heads=2)
 TEXT = TextParams(width=16, text_layers=1, fusion_layers=1, heads=2, intermediate=24, dropout=0.0)
 
@@ -55,6 +55,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = yaml.safe_load((REPOSITORY / "study/params.yaml").read_text(encoding="utf-8"))
     content["train"] |= {"epochs": 2, "lr": 1e-4, "keep": "last"}
     content["baseline"]["noise_sd"]["min_leaf"] = 1
+    for clip in (content["baseline"]["clip_iqa"], content["baseline"]["clip_iqa_plus"]["clip"]):
+        clip["builtin"]["steps"] = 12
+    content["baseline"]["minigpt4"]["builtin"] |= {"steps": 20, "first_steps": 0}
+    content["baseline"]["minigpt4"] |= {"epochs": 1, "iterations": 4, "max_tokens": 60}
     content["evaluate"] |= {"baselines": BASELINES, "draws": 200}
     params.write_text(yaml.safe_dump(content))
     threads = torch.get_num_threads()
@@ -168,6 +172,28 @@ def test_all_folds_count_together_and_lesions_in_nothing(root):
     chance = metrics["majority"]["accuracy"]["mean"]
     assert metrics["noise_sd"]["accuracy"]["mean"] > chance + 0.3
     assert metrics["majority_by_variant"]["accuracy"]["mean"] > chance + 0.3
+
+
+@pytest.mark.parametrize("name", ["clip_iqa", "clip_iqa_plus"])
+def test_clip_learns_what_a_study_knows_and_finds_no_lesion(root, name):
+    """Neither organ nor lesion is known of a study, and none of its readers was asked for one."""
+    for fold in range(3):
+        artifact = open_artifact(root / f"baseline/{fold}/{name}", "baseline")
+        assert artifact.info["facts"] == ["blur", "dose"]
+        table = read_table(root / f"predictions/{fold}/{name}.csv")
+        assert len(table) == 4
+        assert table["caption"].str.contains("Subjective visual lesion conspicuity: no lesion").all()
+        assert table["lesion_conspicuity"].isna().all() and table["noise"].between(1, 4).all()
+
+
+def test_every_rival_has_intervals_in_the_tables_of_accuracy_and_correlation(root):
+    for number in (2, 3):
+        table = open_artifact(root / "results", "results").table(f"table{number}")
+        assert set(BASELINES) <= set(table["method"])
+    estimates = open_artifact(root / "results", "results").table("estimates")
+    for name in BASELINES:
+        found = estimates[(estimates["method"] == name) & (estimates["measure"] == "accuracy")]
+        assert found[["value", "lower", "upper"]].notna().all(axis=None) and len(found) >= 4
 
 
 def test_pooled_accuracy_is_that_of_the_folds_tables(root):
