@@ -254,7 +254,9 @@ def wanted(arguments: argparse.Namespace, records: list[dict[str, Any]]) -> list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, count in (("kill", 50), ("interrupt", 20), ("terminate", 20)):
-        parser.add_argument(f"--{name}", type=int, default=count, help=f"{SIGNALS[name].name} to send at random moments")
+        parser.add_argument(
+            f"--{name}", type=int, default=count, help=f"{SIGNALS[name].name} to send at random moments"
+        )
     parser.add_argument("--at-lock", type=int, default=6, help="of each signal, to send while DVC writes dvc.lock")
     parser.add_argument("--per-round", type=int, default=8, help="signals between two comparisons")
     parser.add_argument("--results", type=Path, help="file to append to; signals in it are not sent again")
