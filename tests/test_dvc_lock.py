@@ -107,7 +107,7 @@ def test_what_is_not_merely_cut_is_left_as_it_is(
     monkeypatch.chdir(tmp_path)
     LOCK.write_bytes(content.encode(errors="surrogateescape"))
     before = LOCK.read_bytes()
-    with pytest.raises(ArtifactError, match="dvc.lock: ") as raised:
+    with pytest.raises(ArtifactError, match=r"dvc\.lock: ") as raised:
         mend_lock(LOCK)
     assert words in str(raised.value)
     assert "dvc repro" in str(raised.value)
