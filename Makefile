@@ -20,6 +20,25 @@ export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
+# GB that the environment takes; pip unpacks its downloads in the folder for temporary files first. ROOM=0: do not look.
+ROOM ?= 7
+ROOM_PIP := 3
+define CHECK_ROOM
+import os, shutil, sys, tempfile
+
+needed = {}
+for folder, room in (os.getcwd(), $(ROOM)), (tempfile.gettempdir(), $(ROOM_PIP)):
+    needed.setdefault(os.stat(folder).st_dev, [folder, 0])[1] += room
+for folder, room in needed.values():
+    free = shutil.disk_usage(folder).free / 1e9
+    if $(ROOM) and free < room:
+        sys.exit(
+            f"The disk of {folder} has {free:.1f} GB free, and the set-up needs about {room} there: $(ROOM) for $(VENV), $(ROOM_PIP) for pip's\n"
+            f"temporary files in {tempfile.gettempdir()}. Make room, or put those elsewhere: TMPDIR=/other/folder make ..."
+        )
+endef
+export CHECK_ROOM
+
 .PHONY: help setup demo study test lint clean
 
 help:
@@ -36,8 +55,9 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo 'No Python >= 3.11 found. Install one, or name it: make demo PYTHON=/path/to/python3.12' >&2; exit 1; fi
-	@echo '==> Creating $(VENV) with $(PYTHON) and installing pinned dependencies (about 6 GB, 3-5 minutes)'
+	@echo '==> Creating $(VENV) with $(PYTHON) and installing pinned dependencies (about $(ROOM) GB, 3-5 minutes)'
 	@rm -rf $(VENV)
+	@$(PYTHON) -c "$$CHECK_ROOM"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo 'The venv module failed (see above); on Debian: apt-get install python3-venv' >&2; exit 1; }
 	@$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[test]'
@@ -73,6 +93,7 @@ shipped:
 study: $(STAMP) scm
 	@test -n "$(ROOT)" || { echo 'Name the study: make study ROOT=folder [DESCRIPTION=study.yaml] [START=captioner, or none]' >&2; exit 1; }
 	@iqagpt study "$(ROOT)" $(if $(DESCRIPTION),--description "$(DESCRIPTION)") $(if $(START),--start "$(START)")
+	@iqagpt check study/params.yaml
 	@dvc repro study/dvc.yaml
 
 test: $(STAMP)

@@ -8,6 +8,8 @@ import typer
 from iqagpt.assessment.command import assess
 from iqagpt.chat.chat_command import chat
 from iqagpt.chat.commands import app as reports_app
+from iqagpt.dvc_lock import LOCK_FILES, mend_lock
+from iqagpt.errors import ArtifactError
 from iqagpt.params_check import find_problems
 from iqagpt.serve.command import serve
 from iqagpt.weights_commands import app as weights_app
@@ -40,8 +42,17 @@ def main() -> None:
 def check(
     params: Annotated[Path, typer.Argument(help="Parameter file.")] = Path("params.yaml"),
 ) -> None:
-    """Check every section of a parameter file, and that the files it names exist; one line per problem."""
+    """Check every section of a parameter file, and that the files it names exist; one line per problem.
+
+    A dvc.lock that a signal has cut off is mended as well; what was there is kept as dvc.lock.damaged.
+    """
     problems = find_problems(params)
+    for file in LOCK_FILES:
+        try:
+            if mended := mend_lock(file):
+                typer.echo(mended, err=True)
+        except ArtifactError as error:
+            problems.append(str(error))
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:

@@ -12,13 +12,11 @@ DICOM PS3.3 C.7.6.1 (General Image), C.8.2.1 (CT Image), C.7.3.1 (General Series
 import dataclasses
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.config import disable_value_validation
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from iqagpt.data.dicom import UnreadableCT
@@ -53,25 +51,8 @@ class Derivation:
     dose: float
 
 
-def read_elements(path: Path, keywords: Sequence[str] | None = None) -> pydicom.Dataset:
-    """Read elements of a file that `iqagpt.data.dicom` has found to be a CT slice; by default all.
-
-    Raises
-    ------
-    UnreadableCT
-        If an element outside those that were checked cannot be parsed.
-    """
-    try:
-        with warnings.catch_warnings(), disable_value_validation():
-            warnings.simplefilter("ignore")
-            return pydicom.dcmread(path, specific_tags=keywords, stop_before_pixels=keywords is not None)
-    except Exception as error:  # a hostile nested sequence ends in RecursionError
-        reason = f"has elements that cannot be parsed ({type(error).__name__})"
-        raise UnreadableCT(path, reason, "copy or export the file again") from error
-
-
 def write_derived(
-    file: Path, elements: pydicom.Dataset, stored: np.ndarray, derivation: Derivation, *, instance_uid: str
+    file: Path, elements: Dataset, stored: np.ndarray, derivation: Derivation, *, instance_uid: str
 ) -> None:
     """Write a derived slice.
 
@@ -79,7 +60,7 @@ def write_derived(
     ----------
     file : Path
     elements : Dataset
-        Of the source, from `read_elements`; changed in place.
+        Of the source, from `iqagpt.data.dicom.read_elements`; changed in place.
     stored : ndarray, (rows, columns), uint16 or int16
         Pixel values in the source's encoding and rescaling.
     derivation : Derivation
@@ -108,17 +89,17 @@ def write_derived(
         raise UnreadableCT(file, reason, "export the source again") from error
 
 
-def _refer_to_source(elements: pydicom.Dataset) -> None:
+def _refer_to_source(elements: Dataset) -> None:
     source_uid = elements.get("SOPInstanceUID")
     if not source_uid:
         return
-    item = pydicom.Dataset()
+    item = Dataset()
     item.ReferencedSOPClassUID = elements.get("SOPClassUID") or CTImageStorage
     item.ReferencedSOPInstanceUID = source_uid
     elements.SourceImageSequence = [item]
 
 
-def _describe(elements: pydicom.Dataset, derivation: Derivation) -> None:
+def _describe(elements: Dataset, derivation: Derivation) -> None:
     kinds = [str(value) for value in elements.get("ImageType") or ()]
     elements.ImageType = ["DERIVED", "SECONDARY", *(kinds[2:] or ["AXIAL"])]
     before = str(elements.get("SeriesDescription") or "")[: LONGEST_LO - len(derivation.label) - 1]
@@ -128,7 +109,7 @@ def _describe(elements: pydicom.Dataset, derivation: Derivation) -> None:
     elements.DerivationDescription = joined[-LONGEST_ST:]
 
 
-def _identify(elements: pydicom.Dataset, series_uid: str, instance_uid: str) -> None:
+def _identify(elements: Dataset, series_uid: str, instance_uid: str) -> None:
     meta = FileMetaDataset()
     syntax = elements.file_meta.TransferSyntaxUID
     native = syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -141,7 +122,7 @@ def _identify(elements: pydicom.Dataset, series_uid: str, instance_uid: str) -> 
     elements.file_meta = meta
 
 
-def _scale_exposure(elements: pydicom.Dataset, dose: float) -> None:
+def _scale_exposure(elements: Dataset, dose: float) -> None:
     for keyword in EXPOSURE_KEYWORDS:
         try:
             value = float(elements.get(keyword)) * dose
@@ -152,7 +133,7 @@ def _scale_exposure(elements: pydicom.Dataset, dose: float) -> None:
             setattr(elements, keyword, max(1, round(value)) if whole else float(f"{value:.8g}"))
 
 
-def _replace_pixels(elements: pydicom.Dataset, stored: np.ndarray) -> None:
+def _replace_pixels(elements: Dataset, stored: np.ndarray) -> None:
     for keyword, value in (("SmallestImagePixelValue", stored.min()), ("LargestImagePixelValue", stored.max())):
         if keyword in elements:
             elements[keyword].VR = "SS" if stored.dtype.kind == "i" else "US"

@@ -1,5 +1,7 @@
 """Reading CT slices from DICOM files, trusting nothing in them; the only module that reads DICOM.
 
+Others import names and UIDs from pydicom, or write with it: ``tests/data/test_one_reader.py`` lists them.
+
 Everything is checked before pixels are decoded: general readers accept a truncated image without a word, inflate a
 deflated file whole, and recurse on nested sequences. What is read: CT Image Storage and enhanced multi-frame CT, axial,
 16 bits allocated, uncompressed little endian or losslessly compressed (JPEG, JPEG-LS, JPEG 2000, RLE). Everything else
@@ -16,12 +18,16 @@ DICOM PS3.3 A.3 (CT Image IOD), A.38 (Enhanced CT), C.8.2.1 (CT Image module), C
 import functools
 import math
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pydicom
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -48,7 +54,9 @@ from iqagpt.data.ct_header import (
 from iqagpt.data.decoder import CODECS, DecodingError, decode_frame
 from iqagpt.data.elements import PIXEL_DATA, UNDEFINED, Element, ElementReader, MalformedError
 
-__all__ = ["CTHeader", "CTSlice", "UnreadableCT", "is_dicom", "read_ct", "read_header", "read_headers", "read_stored"]
+__all__ = [
+    "CTHeader", "CTSlice", "UnreadableCT", "is_dicom", "read_ct", "read_elements", "read_header", "read_headers", "read_stored",
+]  # fmt: skip
 
 #: Room for 4,000 uncompressed frames of 512 x 512; frames are read one at a time.
 MAX_FILE_BYTES = 2**31
@@ -133,6 +141,25 @@ def read_stored(path: str | Path, frame: int = 0) -> tuple[CTHeader, np.ndarray]
         header = opened.header(frame)
         words = opened.words(header)
     return header, _stored(words, header.signed, header.bits_stored)
+
+
+def read_elements(path: Path, keywords: Sequence[str] | None = None) -> Dataset:
+    """Read elements of a file that `read_header` has accepted, for writing a like image; by default all.
+
+    Unlike everything else here this is pydicom's reader, since a writer needs elements that are not looked at before.
+
+    Raises
+    ------
+    UnreadableCT
+        If an element outside those that were checked cannot be parsed.
+    """
+    try:
+        with warnings.catch_warnings(), disable_value_validation():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(path, specific_tags=keywords, stop_before_pixels=keywords is not None)
+    except Exception as error:  # a hostile nested sequence ends in RecursionError
+        reason = f"has elements that cannot be parsed ({type(error).__name__})"
+        raise UnreadableCT(path, reason, "copy or export the file again") from error
 
 
 def is_dicom(path: Path) -> bool:

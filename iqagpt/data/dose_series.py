@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from iqagpt.artifacts import replaced_folder
 from iqagpt.ct import AIR_HU, to_hu
-from iqagpt.data.derived import Derivation, read_elements, write_derived
-from iqagpt.data.dicom import CTHeader, UnreadableCT, is_dicom, read_stored
+from iqagpt.data.derived import Derivation, write_derived
+from iqagpt.data.dicom import CTHeader, UnreadableCT, is_dicom, read_elements, read_stored
 from iqagpt.data.dose import line_integrals, missing_noise
 from iqagpt.data.scan_noise import ELECTRONIC_SD, REFERENCE_VIEWS, NoiseProbe, Scan
 from iqagpt.data.source_series import SourceSlice, find_series, nothing_usable

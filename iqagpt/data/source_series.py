@@ -12,8 +12,7 @@ from pathlib import Path
 
 from pydicom.uid import CTImageStorage
 
-from iqagpt.data.derived import read_elements
-from iqagpt.data.dicom import CTHeader, UnreadableCT, is_dicom, read_header
+from iqagpt.data.dicom import CTHeader, UnreadableCT, is_dicom, read_elements, read_header
 from iqagpt.errors import InputError
 
 #: Of a file that does not say: only the unit of photons hangs on it when they are measured.

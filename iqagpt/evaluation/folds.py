@@ -88,9 +88,11 @@ def find_folds(root: Path) -> tuple[list[Fold], list[str]]:
     """
     from dvc.api import exp_show
     from dvc.exceptions import DvcException
+    from dvc.repo import Repo
     from scmrepo.exceptions import SCMError
 
     try:
+        Repo.find_root(str(root))  # otherwise DVC would try to clone the folder, and leave a temporary one behind
         rows = exp_show(repo=str(root))
     except (DvcException, SCMError) as error:
         raise InputError(f"{root}: DVC cannot list its experiments ({error})") from error

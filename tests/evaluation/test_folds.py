@@ -1,5 +1,6 @@
 """A cross-validation gathered from real DVC experiments of a small repository, and from made-up ones."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def call(folder: Path, *words: str) -> None:
     file = folder / "dvc.yaml"
     if file.exists() and python not in file.read_text():
         file.write_text(file.read_text().replace("cmd: python stage.py", python))
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
