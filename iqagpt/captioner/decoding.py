@@ -31,8 +31,10 @@ class PredictParams:
 
     Attributes
     ----------
-    decoding : {"template", "greedy", "beam"}
-        The template's most likely caption; or free text, which may leave the template.
+    decoding : {"template", "marginal", "greedy", "beam"}
+        One of the template's captions: phrase by phrase the most likely given those before it (``template``), or with the score of
+        each criterion that is most likely over all 320 captions (``marginal``), so that as many scores as possible are expected to
+        be right; or free text, which may leave the template.
     beams : int
         Captions that beam search keeps.
     probabilities : {"conditional", "marginal"}
@@ -43,7 +45,7 @@ class PredictParams:
         Images decoded together.
     """
 
-    decoding: Literal["template", "greedy", "beam"]
+    decoding: Literal["template", "marginal", "greedy", "beam"]
     beams: int
     probabilities: Literal["conditional", "marginal"]
     max_tokens: int
@@ -51,6 +53,10 @@ class PredictParams:
 
     def __post_init__(self) -> None:
         check_least(self, beams=1, max_tokens=1, batch_size=1)
+        if self.decoding == "marginal" and self.probabilities != "marginal":
+            raise ValueError(
+                f"probabilities: expected marginal with decoding: marginal, which chooses by them, got {self.probabilities}"
+            )
 
 
 @torch.inference_mode()
@@ -123,7 +129,9 @@ def predict_table(
         with torch.inference_mode():
             batch = model.encode_image(torch.from_numpy(images.batch(indices)).to(device))
         greedy = generate(model, tokenizer, batch, max_tokens=params.max_tokens)
-        chosen, of_scores = score_captions(decoder, batch, params.probabilities)
+        chosen, of_scores = score_captions(
+            decoder, batch, params.probabilities, by_probability=params.decoding == "marginal"
+        )
         free += greedy
         probabilities.append(of_scores)
         if params.decoding == "beam":
@@ -142,7 +150,11 @@ def predict_table(
 
 
 def score_captions(
-    decoder: TemplateDecoder, image_tokens: torch.Tensor, probabilities: Literal["conditional", "marginal"]
+    decoder: TemplateDecoder,
+    image_tokens: torch.Tensor,
+    probabilities: Literal["conditional", "marginal"],
+    *,
+    by_probability: bool = False,
 ) -> tuple[list[str], pd.DataFrame]:
     """Give each image the template's caption and a probability for every score.
 
@@ -154,25 +166,25 @@ def score_captions(
         From ``model.encode_image``.
     probabilities : {"conditional", "marginal"}
         See `PredictParams`.
+    by_probability : bool
+        State the score of the highest probability for each criterion. Marginal ones are no longer those of the phrases chosen.
 
     Returns
     -------
     list of str
-        Captions, each phrase the most likely one given those before it.
+        Captions, each phrase the most likely one given those before it, or as `by_probability` says.
     DataFrame
         B rows, columns `predictions.probability_columns` of each criterion; rows of a criterion sum to 1.
     """
-    found = decoder.conditional(image_tokens)
-    choice = [log_likelihoods.argmax(1).tolist() for log_likelihoods in found]
+    phrases = shares = [log_likelihoods.softmax(1) for log_likelihoods in decoder.conditional(image_tokens)]
+    if probabilities == "marginal":
+        parts = [marginals(decoder.joint(part)) for part in image_tokens.split(_JOINT_BATCH)]
+        shares = [torch.cat(of_criterion) for of_criterion in zip(*parts, strict=True)]
+    choice = [values.argmax(1).tolist() for values in (shares if by_probability else phrases)]
     captions = [
         scores_to_caption({key: alternatives(key)[index] for key, index in zip(KEYS, row, strict=True)})
         for row in zip(*choice, strict=True)
     ]
-    if probabilities == "conditional":
-        shares = [log_likelihoods.softmax(1) for log_likelihoods in found]
-    else:
-        parts = [marginals(decoder.joint(part)) for part in image_tokens.split(_JOINT_BATCH)]
-        shares = [torch.cat(of_criterion) for of_criterion in zip(*parts, strict=True)]
     table = pd.DataFrame(
         {
             column: share[:, index].double().cpu().numpy().round(6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from iqagpt.captioner.captioner import Captioner
-from iqagpt.captioner.decoding import generate, score_captions
+from iqagpt.captioner.decoding import PredictParams, generate, score_captions
 from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.template_decoder import TemplateDecoder
 from iqagpt.captioner.text_stack import TextParams
@@ -93,3 +93,25 @@ def test_every_score_has_a_probability_and_every_caption_is_valid(probabilities:
     assert expected is not None
     assert expected.to_numpy().min() >= 1
     assert expected.to_numpy().max() <= 4
+
+
+def test_marginal_decoding_states_the_scores_that_are_most_likely_over_all_captions() -> None:
+    tokenizer = build_tokenizer(CaptionParams("presets/none.txt"))
+    model = random_model(tokenizer.size, 5)
+    decoder, tokens = TemplateDecoder(model, tokenizer), model.encode_image(torch.rand(5, 1, 64, 64))
+    joint = decoder.joint(tokens).flatten(1).softmax(1).view(-1, 4, 4, 5, 4)
+    captions, table = score_captions(decoder, tokens, "marginal", by_probability=True)
+    for row, caption in enumerate(captions):
+        scores = caption_to_scores(caption)
+        assert len(scores) == len(KEYS)
+        for axis, key in enumerate(KEYS):
+            over_all = joint[row].sum([other for other in range(4) if other != axis])
+            assert scores[key] == (*range(1, 5), None)[int(over_all.argmax())]
+            assert table.loc[row, probability_columns(key)].to_numpy(float) == pytest.approx(
+                over_all.tolist(), abs=1e-5
+            )
+
+
+def test_marginal_decoding_asks_for_marginal_probabilities() -> None:
+    with pytest.raises(ValueError, match="probabilities: expected marginal with decoding: marginal"):
+        PredictParams(decoding="marginal", beams=1, probabilities="conditional", max_tokens=80, batch_size=8)
