@@ -6,21 +6,17 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS
+from iqagpt.evaluation.names import source_name, variant_name
 from iqagpt.page.contents import Run
 from iqagpt.page.grid import Place, hu, name_cell, number, table
 from iqagpt.page.markup import Html, element
-from iqagpt.page.paper_tables import SHORT, variant_name
+from iqagpt.page.paper_tables import SHORT
 from iqagpt.page.pictures import PageParams, body_box, draw, step_hu, window_filter
 from iqagpt.predictions import NONE, UNPARSED, labels, probability_columns
 
 _PREDICTIONS = "predictions/iqagpt.csv"
 _CAPTIONS = "data/captions/manifest.csv"
 _SHOWN = {NONE: "none", UNPARSED: "?"}
-
-
-def reader_name(run: Run) -> str:
-    """Return what the reader is called wherever its scores stand."""
-    return "simulated reader" if run.score_source == "simulated" else "reader"
 
 
 def examples(run: Run, slices: Sequence[str], params: PageParams) -> Iterator[Html]:
@@ -48,7 +44,7 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
         lines.append(line)
     head = ["Slice", "Image quality"]
     for key in KEYS:
-        head += [f"{SHORT[key]}, IQAGPT", f"{SHORT[key]}, {reader_name(run)}"]
+        head += [f"{SHORT[key]}, IQAGPT", f"{SHORT[key]}, {source_name(run.score_source)}"]
     return table("Scores of all images of this patient (1 best, 4 worst)", head, lines)
 
 
@@ -157,7 +153,7 @@ def _cards(run: Run, rows: pd.DataFrame, place: int, params: PageParams) -> Iter
 
 def _scores(run: Run, row: pd.Series, stated: pd.Series) -> Html:
     probable = run.has_probabilities
-    head = ["", "IQAGPT", *(["prob."] if probable else []), reader_name(run).replace("simulated", "sim.")]
+    head = ["", "IQAGPT", *(["prob."] if probable else []), source_name(run.score_source).replace("simulated", "sim.")]
     lines = []
     for key in KEYS:
         line = [name_cell(SHORT[key]), _score_cell(stated[key], row[f"reader_{key}"], row["image_id"], key)]
