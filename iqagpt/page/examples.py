@@ -11,12 +11,15 @@ from iqagpt.page.contents import Run
 from iqagpt.page.grid import Place, hu, name_cell, number, table
 from iqagpt.page.markup import Html, element
 from iqagpt.page.paper_tables import SHORT
-from iqagpt.page.pictures import PageParams, body_box, draw, step_hu, window_filter
+from iqagpt.page.pictures import Box, PageParams, Picture, body_box, draw, step_hu, window_filter
 from iqagpt.predictions import NONE, UNPARSED, labels, probability_columns
 
 _PREDICTIONS = "predictions/iqagpt.csv"
 _CAPTIONS = "data/captions/manifest.csv"
 _SHOWN = {NONE: "none", UNPARSED: "?"}
+_LESION = ["lesion_row_px", "lesion_col_px", "lesion_diameter_mm", "pixel_spacing_mm"]
+#: Room between a lesion's edge, which is to be judged, and the ring around it, in px of the image.
+_ROOM_PX = 8
 
 
 def examples(run: Run, slices: Sequence[str], params: PageParams) -> Iterator[Html]:
@@ -89,8 +92,11 @@ def _control(run: Run, params: PageParams) -> Html:
             ("All", (least + most) / 2, most - least),
         )
     ]
+    mark = None
+    if set(_LESION) <= set(run.images) and run.images[_LESION].notna().all(axis=1).any():
+        mark = element("label", element("input", type="checkbox", id="mark"), "Ring the lesions")
     return element(
-        "div", element("span", "Window, HU", class_="label"), sliders, element("span", presets, class_="presets"),
+        "div", element("span", "Window, HU", class_="label"), sliders, element("span", presets, class_="presets"), mark,
         id="window", class_="window", role="group", aria_label="Window of all pictures", hidden=True,
         data_least=f"{least:g}", data_most=f"{most:g}",
     )  # fmt: skip
@@ -144,11 +150,23 @@ def _cards(run: Run, rows: pd.DataFrame, place: int, params: PageParams) -> Iter
         yield element(
             "article",
             element("h4", name),
-            element("button", image, type="button", class_="picture", aria_haspopup="dialog"),
+            element("button", image, _ring(row, box, picture), type="button", class_="picture", aria_haspopup="dialog"),
             _scores(run, row, stated.loc[index]),
             element("details", element("summary", "Caption, probabilities, report"), _texts(run, row)),
             class_="card", data_slice=place, data_quality=quality, data_title=f"{name}, slice {row['slice_id']}",
         )  # fmt: skip
+
+
+def _ring(row: pd.Series, box: Box, picture: Picture) -> Html | None:
+    """Write the ring around a simulated lesion, which the control shows; None where there is none or its place is not known."""
+    facts = [row.get(name) for name in _LESION]
+    if any(map(pd.isna, facts)):
+        return None
+    y, x, diameter_mm, spacing_mm = map(float, facts)
+    top, left = (part.start or 0 for part in box)
+    sizes = {"cx": x + 0.5 - left, "cy": y + 0.5 - top, "r": diameter_mm / spacing_mm / 2 + _ROOM_PX}
+    circle = element("circle", **{name: f"{px / picture.scale:.1f}" for name, px in sizes.items()})
+    return element("svg", circle, viewBox=f"0 0 {picture.width} {picture.height}", class_="ring", aria_hidden="true")
 
 
 def _scores(run: Run, row: pd.Series, stated: pd.Series) -> Html:

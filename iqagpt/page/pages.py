@@ -13,6 +13,7 @@ from iqagpt.artifacts import create_artifact
 from iqagpt.criteria import KEYS
 from iqagpt.evaluation import paper
 from iqagpt.evaluation.names import method_name, source_name
+from iqagpt.page.claim_tables import claims
 from iqagpt.page.contents import Run, choose_slices, shown_path, source_of_images
 from iqagpt.page.document import document, page_body, section
 from iqagpt.page.examples import examples, score_table
@@ -82,7 +83,7 @@ def first_page(run: Run, params: PageParams, names: dict[str, str]) -> str:
     sections = [
         section("glance", "At a glance", _glance(run)),
         section("tables", "Tables 1 to 4, beside the paper", reading_help(run), paper_tables(run)),
-        section("figures", "Figures", _figures(run)),
+        section("figures", "Figures", _figures(run), claims(run)),
         section("examples", "Example slices", examples(run, choose_slices(run.images, params.slices), params)),
         section("patients", "Patients", _patients(run, names)),
         section("statistics", "Further statistics", statistics(run)),
