@@ -29,7 +29,7 @@ EXPLAIN = {
     "features": {"iqagpt": {"silhouette": {"mean": -0.07488, "sd": 0.0017, "features": -0.04164}, "neighbours": {}}},
     "grad_cam": {
         "reader": {
-            "images": 8, "patients": 2, "area_share": 0.00898, "above_area": 0.3125, "noise_flatter": 0.025,
+            "images": 8, "patients": 2, "area_share": 0.00898, "above_area": 0.3126, "noise_flatter": 0.025,
             "noise": {"share": 0.02498, "gain": 2.78042, "flatness": 0.73975},
             "lesion_conspicuity": {"share": 0.00774, "gain": 0.86198, "flatness": 0.93373},
         },
