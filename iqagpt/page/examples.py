@@ -55,8 +55,9 @@ def _how_shown(run: Run, images: pd.DataFrame, params: PageParams) -> str:
     lower, upper = params.range_hu
     text = (
         f'Scores run from 1 (best) to 4 (worst); "none": no lesion; bold: not the {source_name(run.score_source)}\'s. '
-        "Slices are chosen by their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and hold "
-        f"{hu(lower)} to {hu(upper)} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
+        "Slices are chosen by their place in the scan, with and without a lesion, never by a result. "
+        f"Pictures are cropped to the body and hold {hu(lower)} to {hu(upper)} HU in 256 steps of "
+        f"{step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
     )
     size = max(run.variants.array(images["variant"].iloc[0]).shape[1:])
     if size > params.size_px:

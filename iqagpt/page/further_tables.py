@@ -186,14 +186,14 @@ def _confusion(run: Run) -> Iterator[Html]:
     blocks, whose = [], source_name(run.score_source)
     for criterion in CRITERIA:
         rows = own[own["criterion"] == criterion.key].astype({"truth": str, "predicted": str})
-        columns = sorted(rows["predicted"].unique())
+        classes = sorted({*rows["truth"], *rows["predicted"]})
         places = {(row.truth, row.predicted): row for row in rows.itertuples()}
         lines = []
-        for truth in sorted(rows["truth"].unique()):
-            cells = [places.get((truth, predicted)) for predicted in columns]
+        for truth in classes:
+            cells = [places.get((truth, predicted)) for predicted in classes]
             lines.append([name_cell(truth), *(_count(cell) for cell in cells)])
-        caption = f"{TITLES[criterion.key]}: {whose} (rows) and IQAGPT (columns), images"
-        blocks.append(table(caption, ["", *columns], lines, sortable=False))
+        blocks.append(table(TITLES[criterion.key], ["", *classes], lines, sortable=False))
+    yield element("h3", f"Images by score of the {whose} (rows) and of IQAGPT (columns), 1 best, 4 worst")
     yield element("div", blocks, class_="beside")
 
 

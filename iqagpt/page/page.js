@@ -55,6 +55,14 @@
     });
   }
 
+  // On paper nothing can be opened: the parameters are, for as long as it is printed.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = all("details.params:not([open])");
+    opened.forEach((block) => { block.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((block) => { block.open = false; }));
+
   // Pictures: 256 steps from `least` to `most` HU, shown through a table of grey values.
 
   const control = document.getElementById("window");

@@ -224,6 +224,10 @@ def test_print_shows_pictures_and_hides_controls(opened: Any) -> None:
     assert page.locator(".picture canvas").first.is_visible()
     assert not page.locator("nav").is_visible()
     assert not page.locator("#window").is_visible()
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#run .params td").first.is_visible()
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert not page.locator("#run .params td").first.is_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
