@@ -72,7 +72,7 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     learned = encode(clip, train, views=8 if params.augment else 1, **options)
     seen = encode(clip, held_out, **options)
     is_val = torch.tensor((held_out.table["split"] == "val").to_numpy(), device=seen.device)
-    directions, curves = {}, []
+    directions, curves = {}, {}
     for key in KEYS:
         pair = params.clip.prompts.pair(key)
         context, curve = fit_context(
@@ -80,13 +80,20 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
             val=Seen(seen[:, is_val], _quality(val, key, seen.device)), recipe=params, count=params.context, name=key,
         )  # fmt: skip
         directions[key] = _directions(clip, tokens, pair, context)
-        curves.append(curve.assign(criterion=key))
-    writer.table("curve", pd.concat(curves, ignore_index=True))
+        curves[key] = curve.set_index("epoch")
+    writer.table("curve", _side_by_side(curves))
     writer.json(FILE, {key: texts.cpu().tolist() for key, texts in directions.items()})
     absent = train.table[LESION].isna().to_numpy()
     absent_above = absence_cut(_continuous(clip, directions, learned[0])[LESION].to_numpy(), absent)
     writer.info["absent_above"] = absent_above
     return _scores(clip, directions, absent_above, seen[0])
+
+
+def _side_by_side(curves: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row per epoch, a column for each criterion and loss, as DVC's plots need them."""
+    table = pd.concat(curves, axis=1)
+    table.columns = [f"{key}_{loss}" for key, loss in table.columns]
+    return table.reset_index()
 
 
 def absence_cut(scores: np.ndarray, absent: np.ndarray) -> float:

@@ -113,7 +113,8 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
         fit_projection(model, recipe, train=learned, val=checked, device=device).assign(stage=stage)
         for stage, recipe in _stages(params)
     ]
-    writer.table("curve", pd.concat(curve, ignore_index=True))
+    # Epochs count on from stage to stage, so that a plot over them is one line.
+    writer.table("curve", pd.concat(curve).assign(epoch=range(1, sum(map(len, curve)) + 1)))
     _save(model, params, images.image_size, pretrained, writer)
     writer.info["trained"] = trained
     held_out = images.held_out()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqagpt.criteria import KEYS
+from iqagpt.evaluation.names import method_name, source_name, variant_name
 from iqagpt.explain.grad_cam_figure import show_slice
 from iqagpt.explain.style import (
     DIRECTION,
@@ -16,11 +17,8 @@ from iqagpt.explain.style import (
     SHORT_TITLES,
     Drawn,
     journal_style,
-    method_name,
     new_figure,
     save_svg,
-    source_name,
-    variant_name,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 _CARD_MM, _IMAGE_MM = 51.0, 46.0
 _LINE_MM = 2.6
-_LETTERS = 116
+_LETTERS = 110
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def draw_cards(cards: Sequence[Card], source: str, folder: Path) -> Drawn:
         drawn = Drawn(
             "fig4_examples.svg",
             f"Examples from best to worst: captions, scores beside the {whose}'s, reports",
-            f"Test images spread evenly over the {whose}'s mean score, with IQAGPT's caption, its scores ({DIRECTION}; orange: "
+            f"Test images spread evenly over the {whose}'s mean score, with IQAGPT's caption, its scores ({DIRECTION}; bold: "
             "another than the truth) and the report written from them (paper, Fig. 4). Research use; not for diagnosis.",
             f"Scores in the order {', '.join(SHORT_TITLES.values()).lower()}. {' '.join(scores)}",
         )
@@ -144,10 +142,10 @@ def _write(figure: "Figure", card: Card, source: str, top: float, height: float)
         line -= 3.1
         share = card.probabilities.get(key)
         said = card.predicted[key] + ("" if share is None else f"  (probability {share:.2f})")
-        colour = "black" if card.truth[key] == card.predicted[key] else "#D55E00"
-        texts = ((SHORT_TITLES[key], "black"), (card.truth[key], "black"), (said, colour))
-        for x, (text, tint) in zip(columns, texts, strict=True):
-            figure.text(x / PAGE_MM, line / height, text, fontsize=6.5, color=tint)
+        look = {} if card.truth[key] == card.predicted[key] else {"color": "#A04700", "fontweight": "bold"}
+        texts = ((SHORT_TITLES[key], {}), (card.truth[key], {}), (said, look))
+        for x, (text, own) in zip(columns, texts, strict=True):
+            figure.text(x / PAGE_MM, line / height, text, fontsize=6.5, **own)
     room = int((line - 1.5 - (top - _CARD_MM)) / _LINE_MM)
     for number, words in enumerate(_lines(card, room)):
         place = (line - 1.2 - (number + 1) * _LINE_MM) / height

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from iqagpt.criteria import SCORES
+from iqagpt.evaluation.names import method_name, source_name
 from iqagpt.explain.features import Embedding
 from iqagpt.explain.style import (
     DIRECTION,
@@ -16,10 +17,8 @@ from iqagpt.explain.style import (
     SHORT_TITLES,
     Drawn,
     journal_style,
-    method_name,
     new_figure,
     save_svg,
-    source_name,
 )
 
 
@@ -40,7 +39,7 @@ def draw_features(embeddings: dict[str, Embedding], images: pd.DataFrame, key: s
     scores = images[key].to_numpy(dtype=int)
     seeds = len(next(iter(embeddings.values())).points)
     with journal_style():
-        figure = new_figure(PAGE_MM, 80)
+        figure = new_figure(PAGE_MM, 84)
         panels = figure.subplots(1, len(embeddings), squeeze=False)[0]
         for letter, axes, (model, found) in zip(string.ascii_lowercase, panels, embeddings.items(), strict=False):
             for score in SCORES:
@@ -73,4 +72,4 @@ def _numbers(found: Embedding) -> str:
 
 
 def _mean(values: np.ndarray) -> str:
-    return f"{values.mean():.2f} ± {values.std():.3f}" if len(values) else "undefined"
+    return f"{values.mean():.3f} ± {values.std():.3f}" if len(values) else "undefined"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqagpt.criteria import KEYS
+from iqagpt.evaluation.names import variant_name
 from iqagpt.explain.attribution import flatness
 from iqagpt.explain.grad_cam import WordMaps
-from iqagpt.explain.style import PAGE_MM, SHORT_TITLES, Drawn, journal_style, new_figure, save_svg, variant_name
+from iqagpt.explain.style import PAGE_MM, SHORT_TITLES, Drawn, journal_style, new_figure, save_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ GREYS, _AVERAGED_PX = 64, 2
 _OUTLINE = "#00e5a8"
 #: Attribution, in that of an equal map, of the brightest colour; from which on a patch is painted fully, and how fully.
 _TOP, _OPAQUE_FROM, _OPACITY = 8.0, 3.0, 0.75
+_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def draw_word_maps(examples: Sequence[Explained], folder: Path) -> Drawn:
                 axes.set_title(f"{SHORT_TITLES[key]}:\n“{words}”", fontsize=6.5, parse_math=False)
         if shown is not None:
             bar = figure.colorbar(shown, ax=panels, location="bottom", shrink=0.4, aspect=40, extend="max", pad=0.02)
-            bar.set_label("attribution of a patch, 1 = all patches alike")
+            bar.ax.set_facecolor("#808080")
+            bar.set_label("attribution of a patch, 1 = all patches alike (over grey)")
             bar.outline.set_linewidth(0.4)
         return save_svg(figure, folder, _describe(examples))
 
@@ -117,12 +120,12 @@ def show_slice(axes: "Axes", image: np.ndarray, shape: tuple[int, int]) -> None:
 
 
 def _draw_weights(axes: "Axes", weights: np.ndarray, shape: tuple[int, int]) -> "ScalarMappable":
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
 
-    colours = ScalarMappable(Normalize(0, _TOP), "inferno")
-    painted = colours.to_rgba(weights)
+    steps = np.linspace(0, 1, _STEPS)
+    painted = colormaps["inferno"](steps)
     # What is not looked at stays to be seen.
-    painted[..., 3] = np.clip(weights / _OPAQUE_FROM, 0.0, 1.0) * _OPACITY
-    axes.imshow(painted, extent=(-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5), interpolation="none")
-    return colours
+    painted[:, 3] = np.clip(steps * _TOP / _OPAQUE_FROM, 0.0, 1.0) * _OPACITY
+    extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
+    return axes.imshow(weights, cmap=ListedColormap(painted), vmin=0, vmax=_TOP, extent=extent, interpolation="none")

@@ -8,18 +8,17 @@ import pandas as pd
 
 from iqagpt.criteria import KEYS, NO_LESION, SCORES
 from iqagpt.evaluation.comparison import Comparison
+from iqagpt.evaluation.names import method_name, source_name, variant_name
 from iqagpt.explain.style import (
     DIRECTION,
     PAGE_MM,
+    TALLEST_MM,
     Drawn,
     draw_shares,
     journal_style,
-    method_name,
     new_figure,
     save_svg,
-    source_name,
     title_of,
-    variant_name,
 )
 from iqagpt.predictions import NONE, UNPARSED, labels
 from iqagpt.readers.consensus import FLAG, MEDIAN
@@ -45,7 +44,8 @@ def draw_readings(scores: pd.DataFrame, folder: Path) -> Drawn:
     variants = list(scores["variant"].unique())
     source = scores["score_source"].iloc[0]
     with journal_style():
-        figure = new_figure(PAGE_MM, len(readers) * (len(variants) * _BAR_MM + 4) + 21)
+        height = len(readers) * (len(variants) * _BAR_MM + 4) + 21
+        figure = new_figure(PAGE_MM, min(height, TALLEST_MM))
         panels = figure.subplots(len(readers), len(KEYS), sharex=True, sharey=True, squeeze=False)
         for reader, row in zip(readers, panels, strict=True):
             own = scores[scores["reader"] == reader]

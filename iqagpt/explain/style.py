@@ -1,6 +1,6 @@
 """One look for all figures: a journal's sizes, colours that colour-blind readers tell apart, text as outlines, equal bytes.
 
-Widths are those of one and two columns of most journals. Text is drawn as outlines of DejaVu Sans, which matplotlib brings
+The width is that of two columns of most journals. Text is drawn as outlines of DejaVu Sans, which matplotlib brings
 along, so that a figure needs no font where it is shown or printed.
 """
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMN_MM, PAGE_MM = 85.0, 175.0
+#: Two columns wide; a figure with its caption has to fit on a page.
+PAGE_MM, TALLEST_MM = 175.0, 235.0
 MM_PER_INCH = 25.4
 
 #: Okabe and Ito's colours, without black and yellow, for what has no order.
@@ -37,19 +38,6 @@ SHORT_TITLES = {
     "diagnostic_confidence": "Diagnostic confidence",
 }
 DIRECTION = "1 best – 4 worst"
-_SOURCES = {"simulated": "simulated reader", "reader": "reader"}
-_METHODS = {
-    "iqagpt": "IQAGPT",
-    "vit_c": "ViT-C",
-    "vit_r": "ViT-R",
-    "noise_sd": "noise SD",
-    "majority": "commonest score",
-    "majority_by_variant": "commonest by quality",
-    "clip_iqa": "CLIP-IQA",
-    "clip_iqa_plus": "CLIP-IQA+",
-    "minigpt4": "MiniGPT-4",
-}
-_VARIANTS = {"ndct": "NDCT", "ldct": "LDCT", "red_cnn": "RED-CNN"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +105,6 @@ def save_svg(figure: "Figure", folder: Path, drawn: Drawn) -> Drawn:
     facts = {"Date": None, "Creator": None, "Title": drawn.title, "Description": drawn.alt}
     FigureCanvasSVG(figure).print_svg(folder / drawn.file, metadata=facts)
     return drawn
-
-
-def method_name(method: str) -> str:
-    """Return a method's name as the paper writes it; others with spaces for underscores."""
-    return _METHODS.get(method, method.replace("_", " "))
-
-
-def variant_name(variant: str) -> str:
-    """Return an image quality's name as the paper writes it."""
-    if variant.startswith("map_nn_d"):
-        return f"MAP-NN (d={variant.removeprefix('map_nn_d')})"
-    return _VARIANTS.get(variant, variant.replace("_", " "))
-
-
-def source_name(score_source: str) -> str:
-    """Return whose scores these are: ``simulated reader`` or ``reader``."""
-    return _SOURCES.get(score_source, score_source.replace("simulated", "simulated reader"))
 
 
 def title_of(key: str, width: int = 24) -> str:

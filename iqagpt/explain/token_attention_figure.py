@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {BEGIN: "#bbbbbb", **dict(zip(KEYS, OKABE_ITO, strict=False))}
+#: Of small print, darker: as bright as the bars it would hardly stand out from paper.
+_INKS = {BEGIN: "#666666", **dict(zip(KEYS, ("#005A8C", "#A04700", "#006E50", "#9A4A75"), strict=True))}
 _MAP_MM = 112.0
 POINTS_PER_INCH = 72
 
@@ -85,7 +87,7 @@ def _draw_map(figure: "Figure", axes: "Axes", weights: np.ndarray, tokens: list[
     axes.set_yticks(places, tokens, fontsize=size, parse_math=False)
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         for label, group in zip(labels, groups, strict=True):
-            label.set_color("#777777" if group == BEGIN else _COLOURS[group])
+            label.set_color(_INKS[group])
     axes.tick_params(length=0, pad=1)
     for place in np.flatnonzero([a != b for a, b in zip(groups[1:], groups[:-1], strict=True)]) + 1:
         axes.plot([0, place], [place, place], color="black", linewidth=0.3)

@@ -6,21 +6,20 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS
+from iqagpt.evaluation.names import source_name, variant_name
 from iqagpt.page.contents import Run
 from iqagpt.page.grid import Place, hu, name_cell, number, table
 from iqagpt.page.markup import Html, element
-from iqagpt.page.paper_tables import SHORT, variant_name
-from iqagpt.page.pictures import PageParams, body_box, draw, step_hu, window_filter
+from iqagpt.page.paper_tables import SHORT
+from iqagpt.page.pictures import Box, PageParams, Picture, body_box, draw, step_hu, window_filter
 from iqagpt.predictions import NONE, UNPARSED, labels, probability_columns
 
 _PREDICTIONS = "predictions/iqagpt.csv"
 _CAPTIONS = "data/captions/manifest.csv"
 _SHOWN = {NONE: "none", UNPARSED: "?"}
-
-
-def reader_name(run: Run) -> str:
-    """Return what the reader is called wherever its scores stand."""
-    return "simulated reader" if run.score_source == "simulated" else "reader"
+_LESION = ["lesion_row_px", "lesion_col_px", "lesion_diameter_mm", "pixel_spacing_mm"]
+#: Room between a lesion's edge, which is to be judged, and the ring around it, in px of the image.
+_ROOM_PX = 8
 
 
 def examples(run: Run, slices: Sequence[str], params: PageParams) -> Iterator[Html]:
@@ -48,16 +47,17 @@ def score_table(run: Run, images: pd.DataFrame) -> Html:
         lines.append(line)
     head = ["Slice", "Image quality"]
     for key in KEYS:
-        head += [f"{SHORT[key]}, IQAGPT", f"{SHORT[key]}, {reader_name(run)}"]
+        head += [f"{SHORT[key]}, IQAGPT", f"{SHORT[key]}, {source_name(run.score_source)}"]
     return table("Scores of all images of this patient (1 best, 4 worst)", head, lines)
 
 
 def _how_shown(run: Run, images: pd.DataFrame, params: PageParams) -> str:
     lower, upper = params.range_hu
     text = (
-        'Scores run from 1 (best) to 4 (worst); "none": no lesion; bold: not the reader\'s score. Slices are chosen by '
-        "their place in the scan, with and without a lesion, never by a result. Pictures are cropped to the body and hold "
-        f"{hu(lower)} to {hu(upper)} HU in 256 steps of {step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
+        f'Scores run from 1 (best) to 4 (worst); "none": no lesion; bold: not the {source_name(run.score_source)}\'s. '
+        "Slices are chosen by their place in the scan, with and without a lesion, never by a result. "
+        f"Pictures are cropped to the body and hold {hu(lower)} to {hu(upper)} HU in 256 steps of "
+        f"{step_hu(params.range_hu):.1f} HU; what is beyond is cut off. "
     )
     size = max(run.variants.array(images["variant"].iloc[0]).shape[1:])
     if size > params.size_px:
@@ -93,8 +93,11 @@ def _control(run: Run, params: PageParams) -> Html:
             ("All", (least + most) / 2, most - least),
         )
     ]
+    mark = None
+    if set(_LESION) <= set(run.images) and run.images[_LESION].notna().all(axis=1).any():
+        mark = element("label", element("input", type="checkbox", id="mark"), "Ring the lesions")
     return element(
-        "div", element("span", "Window, HU", class_="label"), sliders, element("span", presets, class_="presets"),
+        "div", element("span", "Window, HU", class_="label"), sliders, element("span", presets, class_="presets"), mark,
         id="window", class_="window", role="group", aria_label="Window of all pictures", hidden=True,
         data_least=f"{least:g}", data_most=f"{most:g}",
     )  # fmt: skip
@@ -148,16 +151,28 @@ def _cards(run: Run, rows: pd.DataFrame, place: int, params: PageParams) -> Iter
         yield element(
             "article",
             element("h4", name),
-            element("button", image, type="button", class_="picture", aria_haspopup="dialog"),
+            element("button", image, _ring(row, box, picture), type="button", class_="picture", aria_haspopup="dialog"),
             _scores(run, row, stated.loc[index]),
             element("details", element("summary", "Caption, probabilities, report"), _texts(run, row)),
             class_="card", data_slice=place, data_quality=quality, data_title=f"{name}, slice {row['slice_id']}",
         )  # fmt: skip
 
 
+def _ring(row: pd.Series, box: Box, picture: Picture) -> Html | None:
+    """Write the ring around a simulated lesion, which the control shows; None where there is none or its place is not known."""
+    facts = [row.get(name) for name in _LESION]
+    if any(map(pd.isna, facts)):
+        return None
+    y, x, diameter_mm, spacing_mm = map(float, facts)
+    top, left = (part.start or 0 for part in box)
+    sizes = {"cx": x + 0.5 - left, "cy": y + 0.5 - top, "r": diameter_mm / spacing_mm / 2 + _ROOM_PX}
+    circle = element("circle", **{name: f"{px / picture.scale:.1f}" for name, px in sizes.items()})
+    return element("svg", circle, viewBox=f"0 0 {picture.width} {picture.height}", class_="ring", aria_hidden="true")
+
+
 def _scores(run: Run, row: pd.Series, stated: pd.Series) -> Html:
     probable = run.has_probabilities
-    head = ["", "IQAGPT", *(["prob."] if probable else []), reader_name(run).replace("simulated", "sim.")]
+    head = ["", "IQAGPT", *(["prob."] if probable else []), source_name(run.score_source).replace("simulated", "sim.")]
     lines = []
     for key in KEYS:
         line = [name_cell(SHORT[key]), _score_cell(stated[key], row[f"reader_{key}"], row["image_id"], key)]

@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS
+from iqagpt.evaluation.names import method_name, source_name, variant_name
 from iqagpt.page.contents import OTHER_METRICS, Run
 from iqagpt.page.grid import ABSENT, Place, estimate, name_cell, number, table
 from iqagpt.page.markup import Html, element
-from iqagpt.page.paper_tables import SHORT, TITLES, method_name, variant_name
+from iqagpt.page.paper_tables import SHORT, TITLES
 
 _EVALUATE = "metrics/evaluate.json"
 _ORDINAL = {
@@ -80,7 +81,7 @@ def audits(run: Run) -> Iterator[Html]:
             ["Scores of", "Guessed"],
             (
                 [
-                    name_cell(method_name(row.method)),
+                    name_cell(_scorer(run, row.method)),
                     estimate(
                         row.value, row.lower, row.upper, Place("results/estimates.csv", (str(row.Index), "value"))
                     ),
@@ -91,7 +92,7 @@ def audits(run: Run) -> Iterator[Html]:
         )
     levels = run.results.table("levels") if (run.results.path / "levels.csv").is_file() else pd.DataFrame()
     if len(levels):
-        yield _levels(levels)
+        yield _levels(run, levels)
 
 
 def other_metrics(run: Run) -> Html:
@@ -105,9 +106,8 @@ def other_metrics(run: Run) -> Html:
     return table("Numbers that other stages track", ["File", "Number", "Value"], rows)
 
 
-def confusion_caption(key: str) -> str:
-    """Return the caption of a criterion's confusion matrix."""
-    return f"{TITLES[key]}: reader (rows) and IQAGPT (columns), images"
+def _scorer(run: Run, name: str) -> str:
+    return source_name(run.score_source) if name == "reader" else method_name(name)
 
 
 def _methods(run: Run) -> list[str]:
@@ -183,16 +183,17 @@ def _rivals(run: Run) -> Html:
 def _confusion(run: Run) -> Iterator[Html]:
     counts = run.results.table("confusion_matrices")
     own = counts[counts["method"] == "iqagpt"]
-    blocks = []
+    blocks, whose = [], source_name(run.score_source)
     for criterion in CRITERIA:
         rows = own[own["criterion"] == criterion.key].astype({"truth": str, "predicted": str})
-        columns = sorted(rows["predicted"].unique())
+        classes = sorted({*rows["truth"], *rows["predicted"]})
         places = {(row.truth, row.predicted): row for row in rows.itertuples()}
         lines = []
-        for truth in sorted(rows["truth"].unique()):
-            cells = [places.get((truth, predicted)) for predicted in columns]
+        for truth in classes:
+            cells = [places.get((truth, predicted)) for predicted in classes]
             lines.append([name_cell(truth), *(_count(cell) for cell in cells)])
-        blocks.append(table(confusion_caption(criterion.key), ["", *columns], lines, sortable=False))
+        blocks.append(table(TITLES[criterion.key], ["", *classes], lines, sortable=False))
+    yield element("h3", f"Images by score of the {whose} (rows) and of IQAGPT (columns), 1 best, 4 worst")
     yield element("div", blocks, class_="beside")
 
 
@@ -220,7 +221,7 @@ def _fidelity(run: Run) -> Html:
     )
 
 
-def _levels(levels: pd.DataFrame) -> Html:
+def _levels(run: Run, levels: pd.DataFrame) -> Html:
     steps = [column for column in levels if column.startswith("d") and column[1:].isdigit()]
     lines = []
     for row in levels.itertuples():
@@ -230,7 +231,7 @@ def _levels(levels: pd.DataFrame) -> Html:
         ]
         lines.append(
             [
-                name_cell(method_name(row.method)),
+                name_cell(_scorer(run, row.method)),
                 element("td", SHORT[row.criterion]),
                 *cells,
                 element("td", row.direction),

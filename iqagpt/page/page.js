@@ -55,6 +55,14 @@
     });
   }
 
+  // On paper nothing can be opened: the parameters are, for as long as it is printed.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = all("details.params:not([open])");
+    opened.forEach((block) => { block.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((block) => { block.open = false; }));
+
   // Pictures: 256 steps from `least` to `most` HU, shown through a table of grey values.
 
   const control = document.getElementById("window");
@@ -137,6 +145,14 @@
     });
   }
 
+  const mark = document.getElementById("mark");
+  if (mark) {
+    mark.addEventListener("change", () => {
+      document.body.classList.toggle("marked", mark.checked);
+      say(mark.checked ? "Lesions have a ring" : "Lesions have no ring");
+    });
+  }
+
   // The viewer: one picture large. Left and right: another quality, up and down: another slice.
 
   const viewer = make("dialog");
@@ -159,8 +175,10 @@
   bar.append(close);
   const both = make("div", "", { className: "large" });
   const picture = make("div");
+  const frame = make("div", "", { className: "frame" });
   large.setAttribute("role", "img");
-  picture.append(large, probe);
+  frame.append(large);
+  picture.append(frame, probe);
   both.append(picture, side);
   viewer.append(bar, place, both);
   viewer.setAttribute("aria-labelledby", "viewer-title");
@@ -181,6 +199,8 @@
     large.height = item.canvas.height;
     large.setAttribute("aria-label", item.image.alt);
     paint(item, large);
+    const ring = item.card.querySelector(".ring");
+    frame.replaceChildren(large, ...(ring ? [ring.cloneNode(true)] : []));
     probe.textContent = "Point at the picture for its HU. Keys: arrows, Escape.";
     side.replaceChildren(item.card.querySelector(".scores").cloneNode(true), item.card.querySelector("details").cloneNode(true));
     side.lastChild.open = true;

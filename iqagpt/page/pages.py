@@ -12,13 +12,15 @@ import pandas as pd
 from iqagpt.artifacts import create_artifact
 from iqagpt.criteria import KEYS
 from iqagpt.evaluation import paper
+from iqagpt.evaluation.names import method_name, source_name
+from iqagpt.page.claim_tables import claims
 from iqagpt.page.contents import Run, choose_slices, shown_path, source_of_images
 from iqagpt.page.document import document, page_body, section
-from iqagpt.page.examples import examples, reader_name, score_table
+from iqagpt.page.examples import examples, score_table
 from iqagpt.page.further_tables import audits, other_metrics, statistics
 from iqagpt.page.grid import Place, estimate, hu, name_cell, number, table
 from iqagpt.page.markup import Content, Html, element
-from iqagpt.page.paper_tables import SHORT, method_name, paper_tables, reading_help
+from iqagpt.page.paper_tables import SHORT, paper_tables, reading_help
 from iqagpt.page.pictures import PageParams, check_range, data_uri
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ def first_page(run: Run, params: PageParams, names: dict[str, str]) -> str:
     sections = [
         section("glance", "At a glance", _glance(run)),
         section("tables", "Tables 1 to 4, beside the paper", reading_help(run), paper_tables(run)),
-        section("figures", "Figures", _figures(run)),
+        section("figures", "Figures", _figures(run), claims(run)),
         section("examples", "Example slices", examples(run, choose_slices(run.images, params.slices), params)),
         section("patients", "Patients", _patients(run, names)),
         section("statistics", "Further statistics", statistics(run)),
@@ -161,7 +163,7 @@ def _glance(run: Run) -> Iterator[Html]:
             cells.append(number(ceiling.get(measure, {}).get(key, float("nan")), place))
         lines.append([name_cell("noise-free reader", "ceiling"), *cells])
     yield table(
-        f"Agreement with the {reader_name(run)} on the test patients, 95 % interval (higher is better)",
+        f"Agreement with the {source_name(run.score_source)} on the test patients, 95 % interval (higher is better)",
         ["Method", *_GLANCE_TITLES],
         lines,
     )

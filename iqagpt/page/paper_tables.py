@@ -6,7 +6,7 @@ import pandas as pd
 
 from iqagpt.agreement.bootstrap import FEW
 from iqagpt.criteria import ALWAYS_SCORED, CRITERIA, KEYS
-from iqagpt.evaluation import paper
+from iqagpt.evaluation.names import method_name, source_name, variant_name
 from iqagpt.page.contents import Run
 from iqagpt.page.grid import ABSENT, UNDEFINED, Place, estimate, name_cell, table
 from iqagpt.page.markup import Html, element
@@ -32,7 +32,10 @@ _EVALUATE = "metrics/evaluate.json"
 def paper_tables(run: Run) -> Iterator[Html]:
     """Write Tables 1 to 4."""
     tables = {name: run.results.table(name) for name in ("table1", "table2", "table3", "table4")}
-    floor = "The floor gives every image the reader's caption of another image." if _has_floor(tables["table1"]) else ""
+    whose = source_name(run.score_source)
+    floor = (
+        f"The floor gives every image the {whose}'s caption of another image." if _has_floor(tables["table1"]) else ""
+    )
     yield table(
         "Table 1. Captions (higher is better)",
         ["Method", *_TEXT.values()],
@@ -45,7 +48,7 @@ def paper_tables(run: Run) -> Iterator[Html]:
         _rows(tables["table2"], (*KEYS, "mean")),
     )
     yield table(
-        "Table 3. Correlation with the reader, PLCC and SROCC (higher is better)",
+        f"Table 3. Correlation with the {whose}, PLCC and SROCC (higher is better)",
         ["Method", "Measure", *(TITLES[key] for key in (*ALWAYS_SCORED, "mean"))],
         _rows(tables["table3"], (*ALWAYS_SCORED, "mean"), measure=True),
         note="Without lesion conspicuity, as in the paper: most slices have no lesion.",
@@ -71,16 +74,6 @@ def reading_help(run: Run) -> Html:
         "No difference between methods can be shown here."
     )
     return element("div", element("p", cells), element("p", few, class_="warning") if patients < FEW else None)
-
-
-def method_name(method: str) -> str:
-    """Return the paper's name of a method, or the one used here."""
-    return paper.NAMES.get(method, method.replace("_", " "))
-
-
-def variant_name(variant: str) -> str:
-    """Return the paper's name of an image quality, or the one used here."""
-    return paper.VARIANT_NAMES.get(variant, variant)
 
 
 def _has_floor(rows: pd.DataFrame) -> bool:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 import stages.evaluate
 import stages.page
 import stages.report
-from iqagpt.artifacts import write_metrics, write_table
+from iqagpt.artifacts import read_table, write_metrics, write_table
 from iqagpt.criteria import KEYS
 from iqagpt.evaluation import comparison
 from iqagpt.predictions import probability_columns
@@ -22,6 +22,20 @@ SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 150"><rect width="300" height="150" fill="#08c"/>'
     "<script>document.title = 'run by a figure'</script></svg>"
 )
+
+
+#: As the stage ``explain`` writes it; one run of t-SNE had no neighbours, no caption of IQAGPT states a lesion.
+EXPLAIN = {
+    "features": {"iqagpt": {"silhouette": {"mean": -0.07488, "sd": 0.0017, "features": -0.04164}, "neighbours": {}}},
+    "grad_cam": {
+        "reader": {
+            "images": 8, "patients": 2, "area_share": 0.00898, "above_area": 0.3126, "noise_flatter": 0.025,
+            "noise": {"share": 0.02498, "gain": 2.78042, "flatness": 0.73975},
+            "lesion_conspicuity": {"share": 0.00774, "gain": 0.86198, "flatness": 0.93373},
+        },
+        "iqagpt": {"images": 8, "patients": 2, "area_share": 0.00898, "noise": {"share": 0.0254, "gain": 2.83, "flatness": 0.697}},
+    },
+}  # fmt: skip
 
 
 def invoke(app: object, **options: object) -> Result:
@@ -60,6 +74,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Pat
         shutil.copytree(scored_run / name, root / name)
     sides = (root / "split/manifest.csv").read_text().replace("P5,val", "P5,test").replace("P4,train", "P4,val")
     (root / "split/manifest.csv").write_text(sides)
+    add_places(root / "variants/manifest.csv")
     write_predictions(root / "predictions", root)
     add_probabilities(root / "predictions/iqagpt.csv")
     params = root / "params.yaml"
@@ -93,16 +108,23 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Pat
     ceiling = {name: {"mean": value} for name, value in (("accuracy", 0.914), ("plcc", 0.9579), ("srocc", 0.9557))}
     write_metrics(root / "metrics/read.json", {"simulated": {"ceiling": ceiling, "readers": 1}})
     write_metrics(root / "metrics/train.json", {"epoch": 7, "val_loss": 2.27403})
+    write_metrics(root / "metrics/explain.json", EXPLAIN)
     write_figures(root / "figures")
     result = build_page(root)
     assert result.exit_code == 0, result.output
     return root
 
 
+def add_places(file: Path) -> None:
+    """Say of every lesion where it is, and how large."""
+    table = read_table(file)
+    for name, value in (("lesion_row_px", 20), ("lesion_col_px", 44), ("lesion_diameter_mm", 7.0)):
+        table[name] = [value if lesion else None for lesion in table["has_lesion"]]
+    write_table(file, table)
+
+
 def add_probabilities(file: Path) -> None:
     """Give every score of a table a probability, the stated one the largest."""
-    from iqagpt.artifacts import read_table
-
     table = read_table(file)
     rng = np.random.default_rng(5)
     for key in KEYS:

@@ -128,6 +128,27 @@ def test_window_changes_the_pixels_of_every_picture(opened: Any) -> None:
     assert page.locator("#width-value").text_content() == "800"
 
 
+def test_lesions_are_ringed_on_demand_on_the_wall_and_in_the_viewer(opened: Any) -> None:
+    page = opened("patient_P6.html")
+    rings = page.locator(".wall .ring")
+    assert rings.count() == 4, "one slice of the two has a lesion, in four qualities"
+    assert not rings.first.is_visible()
+    page.locator("#mark").press("Space")
+    card = page.locator(".card", has=page.locator(".ring")).first
+    box, circle = card.locator(".picture").bounding_box(), card.locator("circle").bounding_box()
+    middle = [circle[side] + circle[length] / 2 - box[side] for side, length in (("x", "width"), ("y", "height"))]
+    # 7 mm at 0.7 mm a pixel, and 8 px of room: a radius of 13 of 64 px.
+    assert [part / box["width"] for part in middle] == pytest.approx([44.5 / 64, 20.5 / 64], abs=0.01)
+    assert circle["width"] / box["width"] == pytest.approx(26 / 64, abs=0.02)
+    card.locator(".picture").press("Enter")
+    page.locator("dialog .ring").wait_for()
+    large, circle = page.locator("dialog canvas").bounding_box(), page.locator("dialog circle").bounding_box()
+    middle = circle["y"] + circle["height"] / 2 - large["y"]
+    assert middle / large["height"] == pytest.approx(20.5 / 64, abs=0.01)
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => !document.querySelector('dialog .ring')")
+
+
 def test_arrow_keys_move_between_qualities_and_slices(opened: Any) -> None:
     page = opened()
     focused = "() => document.activeElement.closest('.card').dataset.title"
@@ -203,6 +224,10 @@ def test_print_shows_pictures_and_hides_controls(opened: Any) -> None:
     assert page.locator(".picture canvas").first.is_visible()
     assert not page.locator("nav").is_visible()
     assert not page.locator("#window").is_visible()
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#run .params td").first.is_visible()
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert not page.locator("#run .params td").first.is_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 

@@ -51,7 +51,7 @@ def test_images_have_pixels_scores_truth_and_report(small_run: Path) -> None:
     assert (run.images["reader_noise"] == run.images["noise"]).all()
     assert run.has_probabilities
     assert run.window_hu == (-160.0, 240.0)
-    assert set(run.metrics) == {"evaluate", "by_variant", "read", "report", "train"}
+    assert set(run.metrics) == {"evaluate", "by_variant", "explain", "read", "report", "train"}
 
 
 def test_missing_image_is_named(small_run: Path, tmp_path: Path) -> None:

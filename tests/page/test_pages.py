@@ -70,6 +70,7 @@ def test_every_number_of_every_table_is_the_tracked_one(small_run: Path, pages: 
                 files.add(cell.attributes["data-from"])
     assert files >= {
         "metrics/evaluate.json", "metrics/by_variant.json", "metrics/read.json", "metrics/train.json", "metrics/report.json",
+        "metrics/explain.json",
         "predictions/iqagpt.csv", "data/captions/manifest.csv", "results/confusion_matrices.csv", "results/patients.csv",
         "results/levels.csv",
     }  # fmt: skip
@@ -125,6 +126,15 @@ def test_tables_of_the_paper_have_all_methods(small_run: Path, pages: dict[str, 
         by = ["variant"] if number == 4 else ["method", "measure"] if number == 3 else ["method"]
         assert len(tables[title].all("tbody")[0].all("tr")) == len(rows.drop_duplicates(by)), title
     assert "paper 0.765" in tables["Table 2. Accuracy (higher is better)"].text
+
+
+def test_what_figures_claim_stands_in_numbers_beside_them(pages: dict[str, Node]) -> None:
+    (section,) = [part for part in pages["index.html"].all("section") if part.attributes["id"] == "figures"]
+    features, lesion, words = [[row.text for row in table.all("tbody")[0].all("tr")] for table in section.all("table")]
+    assert features == ["IQAGPT-0.075-0.042undefinedundefined"]
+    assert lesion == ["simulated reader80.0090.3130.025", "IQAGPT80.009undefinedundefined"]
+    assert words[1] == "simulated readerLesion0.0080.8620.934"
+    assert len(words) == 3
 
 
 def test_sources_and_purpose_are_in_plain_view(pages: dict[str, Node]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from typer.testing import CliRunner, Result
 
 from iqagpt.artifacts import create_artifact, open_artifact
@@ -79,9 +80,19 @@ def root(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Path:
             for name in captions["image_id"]
         ]
         (writer.path / "reports.jsonl").write_text("\n".join(lines))
-    for output in ("figures", "again"):
-        result = run(root, output)
-        assert result.exit_code == 0, result.output
+    print_svg = FigureCanvasSVG.print_svg
+
+    def note_margins(canvas: FigureCanvasSVG, file: Path, **facts: object) -> None:
+        print_svg(canvas, file, **facts)
+        box, (width, height) = canvas.figure.get_tightbbox(), canvas.figure.get_size_inches()
+        margins = [float(inches) for inches in (box.x0, box.y0, width - box.x1, height - box.y1)]
+        (root / f"{Path(file).stem}.margins.json").write_text(json.dumps(margins))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FigureCanvasSVG, "print_svg", note_margins)
+        for output in ("figures", "again"):
+            result = run(root, output)
+            assert result.exit_code == 0, result.output
     return root
 
 
@@ -93,6 +104,11 @@ def test_figures_are_vector_of_a_journal_s_width(root: Path) -> None:
         assert "<text" not in text, "text as outlines needs no font"
         assert "<path" in text
         assert not re.search(r"\b20\d\d-\d\d-\d\d", text)
+
+
+@pytest.mark.parametrize("name", SVG)
+def test_nothing_is_cut_off_at_the_edges(name: str, root: Path) -> None:
+    assert min(json.loads((root / f"{name}.margins.json").read_text())) > 0
 
 
 def test_the_index_lists_every_figure_and_says_whose_scores(root: Path) -> None:
