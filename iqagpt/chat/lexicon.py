@@ -5,14 +5,16 @@ is refused without listing any. Words are of four kinds: *cues* name a criterion
 *grades* state a concept, *negations* turn a grade round, and the rest is neutral. `MEANING` says which scores a concept allows
 for a facet.
 
-In phrases ``a|b`` stands for either word. Spellings are normalised before (`iqagpt.chat.reading`): lower case, no hyphens,
-``visualised`` as ``visualized``.
+In phrases ``a|b`` stands for either word, ``a|`` for one that may be left out. Words that rate nothing: `iqagpt.chat.words`.
+Spellings are made plain before (`iqagpt.chat.spelling`): lower case, no hyphens, ``visualised`` as ``visualized``.
 
 Sources: the scales of paper section 2.1 and its Figure 4; wording of published reader studies (noise "less than average",
 "visualization of small structures", "ill-defined margins") and of dictated reports ("degraded by", "limits evaluation of").
 """
 
 import itertools
+
+from iqagpt.chat.words import BREAKS, NEGATIONS, NEUTRAL, VERBS
 
 #: Facet of a report's statement -> the criterion it belongs to; ``overall`` belongs to none.
 FACETS = {
@@ -25,6 +27,8 @@ FACETS = {
     "margins": "lesion_conspicuity",
     "confidence": "diagnostic_confidence",
     "overall": "overall",
+    "every": "every",  # each of the four, as in "all criteria are acceptable"
+    "none": "every",  # "no criterion is limited": refused
 }
 
 #: Concept -> facets -> scores, as ``allowed/stated!allowed when negated``. *Allowed* scores are not contradicted. *Stated*
@@ -47,6 +51,8 @@ MEANING: dict[str, dict[str, str]] = {
     "moderate": {"noise overall": "23", "small conspicuity title fidelity": "23", "confidence": "2"},
     "suboptimal": {"title noise fidelity small conspicuity lesion confidence overall": "3", "margins": "23"},
     "degraded": {"title noise fidelity small conspicuity lesion confidence overall": "34/3", "margins": "234"},
+    "incomplete": {"title noise fidelity small conspicuity lesion overall": "3", "margins": "23", "confidence": "234"},
+    "imperfect": {"title noise fidelity small conspicuity lesion margins confidence overall": "234"},
     "poor": {"title noise fidelity small conspicuity overall": "34", "lesion": "3", "margins": "23", "confidence": "4"},
     "failed": {"title noise fidelity small conspicuity lesion margins confidence overall": "4"},
     "lost": {"title fidelity small margins confidence": "4"},
@@ -76,186 +82,187 @@ MEANING: dict[str, dict[str, str]] = {
     "unknown": {"title noise fidelity small conspicuity lesion confidence": "u!"},
 }
 
+#: Parts of phrases: how a structure or lesion is seen, and how strongly it is degraded.
+_SEEN = (
+    "seen|visible|discernible|perceptible|recognizable|visualized|depicted|delineated|detectable|identifiable|noticeable|"
+    "distinguishable|resolved|shown|displayed|appreciated|discerned|identified|recognized|detected|perceived|traced"
+)
+_TO_SEE = (
+    "see|discern|identify|recognize|detect|appreciate|distinguish|trace|follow|resolve|perceive|delineate|visualize|define|"
+    "outline"
+)
+_OUTLINED = "defined|demarcated|outlined|circumscribed|contoured|marginated|delimited|bounded"
+_STRONGLY = "severe|severely|marked|markedly|heavy|heavily|strongly|badly|grossly|extremely|considerably|substantially"
+
 _GRADES = {
-    "top": """excellent|excellently outstanding|outstandingly superb|superbly exceptional|exceptionally optimal|optimally
-        exquisite|exquisitely ideal|perfect|perfectly flawless very+good very+well very+clear|clearly high+quality
-        remarkably+good unsurpassed pristine extremely+well exceedingly+well""",
-    "better": """better+than+usual|average|normal|typical|expected|customary|standard superior
-        superior+to+average|usual superior|better+to|than+the+usual|average|normal|typical+standard|level|one
-        superior|better+to|than+the+average|norm|standard more+than+acceptable|adequate|satisfactory""",
-    "good": """good well clear|clearly readily easily crisp|crisply distinct|distinctly sharp|sharply favorable conspicuous
-        without+difficulty fully+preserved faithful|faithfully nicely highly+conspicuous
-        stands|standing+out well+preserved unequivocally unambiguously""",
-    "sharp": """well|sharply|clearly|crisply|distinctly+defined|demarcated|outlined|circumscribed|contoured|marginated
-        well+visualized+margins""",
-    "fair": """acceptable|acceptably adequate|adequately satisfactory|satisfactorily sufficient|sufficiently fair
-        tolerable|tolerably
-        suitable passable decent to+an+acceptable+degree|extent|level|standard fully+acceptable|adequate
+    "top": """excellent|excellently|excellence outstanding|outstandingly superb|superbly exceptional|exceptionally
+        optimal|optimally exquisite|exquisitely ideal|ideally perfect|perfectly flawless|flawlessly beautiful|beautifully
+        impeccable|impeccably faultless|faultlessly splendid|splendidly magnificent|magnificently first+rate|class
+        top+quality|class|notch very+good|well|clear|clearly extremely|exceedingly|remarkably|extraordinarily+good|well
+        high+quality unsurpassed unmatched second+to+none pristine""",
+    "better": """better|superior+than|to+usual compare|compares+favorably+to|with+usual superior more+favorable+than+usual
+        more+than+acceptable|adequate|satisfactory""",
+    "good": """good well nicely clear|clearly|cleanly readily easy|easily crisp|crisply distinct|distinctly sharp|sharply
+        favorable|favorably conspicuous|conspicuously pleasing|pleasingly clean clear+cut evident|evidently plain|plainly
+        definite|definitely unmistakable|unmistakably without+difficulty|trouble with+no+difficulty|trouble with+ease
+        fully+preserved
+        faithful|faithfully highly+conspicuous stands|stand|standing+out well|+preserved|maintained unequivocally
+        unambiguously unproblematic no|without+concern|concerns|complaint|complaints+about|regarding|with""",
+    "sharp": f"""well|sharply|clearly|crisply|distinctly|precisely|cleanly|neatly+{_OUTLINED} well+visualized+margins""",
+    "fair": """acceptable|acceptably adequate|adequately satisfactory|satisfactorily sufficient|sufficiently fair all+right
+        tolerable|tolerably suitable passable|passably decent|decently respectable serviceable workable good+enough fit+for
+        up+to+the|+standard fully+acceptable|adequate to|with+an+acceptable+degree|extent|level|standard
         an+acceptable+degree|extent|level|standard""",
-    "average": """average usual typical typically standard ordinary routine customary as+expected expected conventional
-        comparable comparable+to+usual|average within+the+usual|normal|expected+range|limits usual|normal|typical+range medium""",
+    "average": """average|averagely usual|usually typical|typically standard ordinary routine customary as+expected expected
+        conventional unexceptional medium middling
+        comparable comparable|similar|equal|equivalent|identical|close+to|with+that|+usual
+        in|on+line|par|keeping+with+usual within|in|inside+usual
+        within|in|inside+the|+normal|usual|average|expected|typical+range|limits|bounds normal|usual|typical|expected+range|limits
+        neither|no+better|lower|higher|more|less+nor|or+worse|lower|higher|more|less+than+usual
+        does|do+not+differ|deviate|depart+appreciably|much|significantly|+from+usual no|not+different+from|to|than+usual""",
     "normal": "normal",
     "moderate": "moderate|moderately reasonable|reasonably fairly+good fairly intermediate",
-    "suboptimal": """suboptimal|suboptimally limited restricted confined mediocre marginal less+than|then+optimal|ideal
-        of+limited partial|partially partly incomplete|incompletely below+par substandard less+well diminished
-        sufficient|acceptable|adequate|suitable+for+limited sufficient|acceptable|adequate|suitable+only+for+limited
-        not+optimal|ideal|optimally""",
+    "suboptimal": """suboptimal|suboptimally limited restricted confined mediocre marginal of+limited partial|partially partly
+        below+par|standard|optimal|ideal substandard less+well diminished not+optimal|ideal|optimally
+        less+than|then+optimal|optimally|ideal|ideally|desirable
+        fall|falls|falling|fell+short+of+the|an|+optimal|ideal|optimum short+of+optimal|ideal
+        less+well|clearly|clear+seen|defined|+than+is|would|+be|+optimal|ideal|desirable|desired
+        sufficient|acceptable|adequate|suitable+only|+for+limited
+        no|nothing+more|better|beyond+than|+limited|suboptimal at+most|best+limited|suboptimal""",
+    "incomplete": "incomplete|incompletely",
+    "imperfect": "imperfect|imperfectly could+be+better less+than+perfect leaves|leave|leaving+room+for+improvement",
     "degraded": """degraded impaired compromised hampered hindered deteriorated impeded affected restrict|restricts
         difficult hard""",
-    "poor": "poor|poorly unfavorable bad|badly",
-    "failed": """unacceptable|unacceptably nondiagnostic inadequate|inadequately unsuitable unusable uninterpretable
+    "poor": """poor|poorly unfavorable|unfavorably bad|badly unsatisfactory|unsatisfactorily disappointing|disappointingly
+        inferior deficient|deficiently weak|weakly worse|inferior+than|to+usual""",
+    "failed": f"""unacceptable|unacceptably nondiagnostic inadequate|inadequately unsuitable unusable uninterpretable
         insufficient|insufficiently very|extremely|exceedingly+poor|poorly|low|bad severely|markedly|heavily+limited|degraded
-        severely+reduced|compromised|impaired|restricted|deteriorated|affected preclude|precludes|precluding
-        prevent|prevents|preventing prohibit|prohibits|prohibiting too+poor|low|limited impossible
-        is|are|was|were+lacking useless unreadable undiagnostic unfit no+confidence no+diagnostic+confidence not+diagnostic""",
-    "lost": """lost loss severe|complete|total|marked+loss severe|severely+lost obscured
-        practically|virtually|almost|nearly+invisible|unrecognizable|lost|indiscernible unrecognizable|unrecognizably invisible
-        imperceptible indiscernible undetectable unidentifiable""",
-    "blurred": """blurred blurry blurring blur smeared severe|severely|marked|markedly|heavy|heavily+blurred|blurring|smeared""",
-    "indistinct": """indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear unclearly unsharp|unsharply
-        imprecise|imprecisely
-        ill|poorly+demarcated|outlined|marginated|delineated poorly+defined|circumscribed|visualized+margins""",
-    "faint": """faint|faintly subtle inconspicuous barely|hardly|scarcely|just+seen|visible|discernible|perceptible|recognizable
-        difficult|hard+to+see|discern|identify|recognize|make|detect|appreciate difficult|hard+to+make+out
-        can|could+hardly|barely|scarcely+be+seen|discerned|identified""",
-    "seen": """seen see visible visibly visualized visualize depicted delineated demarcated outlined defined demonstrated displayed
-        shown identified identifiable recognized recognizable discerned discernible made+out distinguished distinguishable
-        evaluated assessable resolved detectable perceptible appreciated detected evaluable discern|identify""",
+        severely+reduced|compromised|impaired|restricted|deteriorated|affected preclude|precludes|precluding|precluded
+        prevent|prevents|preventing|prevented prohibit|prohibits|prohibiting|prohibited
+         too+poor|low|limited|degraded impossible
+        impossible+to+{_TO_SEE} is|are|was|were+lacking useless worthless unreadable undiagnostic illegible unfit
+        not+diagnostic of|+no|without+any|+diagnostic+use|value|quality
+        should|must|can|could|may+not|never+be+used|interpreted|read|reported|relied+on|upon|""",
+    "lost": """lost loss severe|complete|total|marked+loss severe|severely|markedly+lost obscured obliterated|effaced destroyed
+        erased hidden swamped|drowned|buried+in|by|
+        practically|virtually|almost|nearly+invisible|unrecognizable|lost|indiscernible unrecognizable|unrecognizably
+        invisible|invisibly imperceptible indiscernible undetectable unidentifiable indistinguishable""",
+    "blurred": f"""blurred blurry blurring blur blurs smeared smudged out+of+focus unfocused
+        {_STRONGLY}+blurred|blurry|blurring|smeared|smudged""",
+    "indistinct": f"""indistinct|indistinctly ill+defined hazy vague|vaguely fuzzy unclear|unclearly unsharp|unsharply
+        imprecise|imprecisely ill|poorly|imprecisely|vaguely|hazily|incompletely+{_OUTLINED}|delineated
+        poorly+visualized+margins""",
+    "faint": f"""faint|faintly dim|dimly subtle|subtly inconspicuous|inconspicuously
+        barely|hardly|scarcely|just|dimly|vaguely|faintly|indistinctly|marginally+{_SEEN}
+        difficult|hard+to+{_TO_SEE} difficult|hard+to+make+out easily+overlooked|missed only|+with+difficulty
+        can|could+hardly|barely|scarcely|just+be+{_SEEN}""",
+    "seen": f"""{_SEEN}|see|visibly|visualize|demarcated|outlined|defined|demonstrated|distinguished|viewable|observable
+        evaluated assessable evaluable made+out picked+out followed followable traceable rendered portrayed captured
+        legible legibly discernable separable differentiated spotted noticed discern|identify|recognize|detect|perceive|trace""",
     "usable": """usable interpretable readable possible allow|allows|allowing permit|permits|permitting enable|enables|enabling
-        can|could+be+used can+be+read|interpreted used permitted allowed diagnostic+quality
-        be+read|interpreted|used""",
+        can|could+be+used can+be+read|interpreted|reported used permitted allowed diagnostic+quality
+        be+read|interpreted|used|reported|relied+on|upon|""",
     "limiting": """limiting limits|limit limited+by interfere|interferes|interfering hinder|hinders|hindering hamper|hampers
-        impair|impairs|impairment degrade|degrades restricting limitation+by overwhelm|overwhelms reduce|reduces|reducing
-        compromise|compromises""",
-    "above": """above+average|usual|normal above+the+usual|average|normal+level|range
-        higher|greater|more+than+usual|average|normal|expected
-        increased elevated more+pronounced|marked|evident|visible+than+usual|average|normal|expected
-        exceed|exceeds|exceeding+the+usual|average|normal+level|range|noise raised
-        higher|greater+than+the+usual|average|normal+level""",
-    "high": "high considerable|considerably substantial pronounced marked markedly+increased|elevated strong heavy",
-    "below": """below+average|usual|normal below+the+usual|average|normal+level|range
-        lower|less|smaller+than+usual|average|normal|expected|typical
-        reduced decreased lower|less+than+the+usual|average|normal+level|one|amount""",
+        impair|impairs|impairment|impairing degrade|degrades|degrading restricting limitation+by overwhelm|overwhelms
+        reduce|reduces|reducing compromise|compromises|compromising disturb|disturbs|disturbing impede|impedes|impeding
+        detract|detracts|detracting""",
+    "above": """above|beyond+usual exceed|exceeds|exceeding|surpasses|surpassing+usual
+        higher|greater|more|stronger|larger+than+usual increased|elevated|raised+relative|compared|+to|with|+usual
+        increased elevated raised more+pronounced|marked|evident|visible|prominent+than+usual
+        greater|higher|more+than+one|+would|+wish|desired|desirable|ideal""",
+    "high": """high on+the+high|higher+side considerable|considerably substantial|substantially pronounced marked
+        markedly+increased|elevated strong heavy""",
+    "below": """below|beneath+usual lower|less|smaller|fewer+than+usual reduced decreased lowered
+        reduced|decreased|lowered|low|lower+relative|compared|+to|with|+usual""",
     "low": "low remarkably|exceptionally|pleasingly+low",
     "minimal": """minimal|minimally very|exceptionally|extremely|remarkably|unusually+low|little
         hardly|barely|scarcely+any negligible
         little very+limited slight|slightest""",
     "severe": """severe|severely extreme|extremely excessive|excessively prohibitive|prohibitively overwhelming massive
-        too+high|much|severe|strong|great|excessive too+noisy intolerable|intolerably""",
-    "complete": """complete|completely full|fully total|totally entire|entirely absolute|absolutely highest
-        unrestricted unreserved|unreservedly
-        without+reservation|restriction|reservations|restrictions|qualification unqualified utmost certain maximal
-        maximum definite""",
-    "probable": "probable probably likely presumably",
+        far|much|+too+high|much|severe|strong|great|excessive|noisy intolerable|intolerably""",
+    "complete": """complete|completely full|fully total|totally entire|entirely absolute|absolutely wholly unlimited highest
+        unrestricted unreserved|unreservedly unconditional|unconditionally unqualified utmost certain maximal maximum definite
+        without+any|+reservation|restriction|reservations|restrictions|qualification|limitation|hesitation|doubt beyond+doubt""",
+    "probable": "probable probably likely presumably in+all+likelihood|probability",
     "entity": """kidney+stone|stones calcified+lesion|lesions large|larger+lesion|lesions large+or+calcified+lesion|lesions
         large+and+calcified+lesion|lesions""",
-    "unscored": """not+applicable n/a does|do+not+apply not+scored|rated|assessed|graded|evaluated|given
-        not+been+scored|rated|assessed|graded|evaluated no+score|rating|grade unscored unrated was+no+score
-        not+be+scored|rated|graded cannot+be+scored|rated|graded inapplicable na""",
-    "rated": "is|was|are|were+scored|rated|graded|assessed",
+    "unscored": """not+applicable|applied n/a does|do+not+apply|arise|pertain
+        not+scored|rated|assessed|graded|evaluated|given|assigned
+        not+been+scored|rated|assessed|graded|evaluated|given|assigned unscored|unrated|ungraded left+unscored|unrated|ungraded
+        no+score|rating|grade|scoring|grading|assessment|evaluation was+no+score nonapplicable|inapplicable na
+        no+score|rating|grade|scoring|grading|assessment|evaluation+is|was|has+made|given|performed|assigned|been|+given|made|
+        no+score|rating|grade+applies|apply not+be+scored|rated|graded cannot+be+scored|rated|graded""",
+    "rated": "is|was|are|were+hence|therefore|thus|still|also|however|nevertheless|indeed|+scored|rated|graded|assessed",
     "unknown": "could|can+not+be+determined cannot+be+determined undetermined not+determined was+not+determined",
 }
 _CUES = {
     "title": """image|noise+and+structural+fidelity image+noise+and+structural+fidelity noise+and+fidelity
         structural+fidelity+and+noise""",
-    "noise": """noise image+noise noise+level|levels level|levels|amount|degree+of+noise level|levels|amount|degree+of+image+noise
-        graininess grain mottle noise+texture quantum+noise|mottle""",
+    "noise": """noise image+noise level|levels|amount|degree|quantity+of+image|+noise graininess|granularity|noisiness grain mottle
+        quantum+noise|mottle image|+noise+level|levels|texture|content|pattern|magnitude|burden|performance|appearance|intensity""",
     "fidelity": """structural+fidelity fidelity structure structures anatomical|anatomic+structure|structures structural+detail
-        structural+preservation preservation+of+structure|structures image+structure|structures""",
+        anatomy structural+preservation|integrity preservation+of+structure|structures image+structure|structures
+        signal|+to+noise+ratio snr""",
     "small": """small|fine|tiny|smallest|finest|smaller|finer|minute+structure|structures|detail|details|anatomy|vessel|vessels
         small|fine|tiny|smallest|smaller|minute+anatomical|anatomic+structure|structures|detail|details
-        small+blood+vessel|vessels small+lymph+node|nodes small+node|nodes adrenal+gland|glands lymph+node|nodes nodes
+        small+blood|caliber+vessel|vessels small+lymph+node|nodes small+node|nodes adrenal+gland|glands lymph+node|nodes nodes
+        small|fine+structure+detail|details|visibility|visualization|depiction|delineation|conspicuity|anatomy
         vessels adrenals
         fine|small+structural+detail|details small+parts anatomical|anatomic+detail|details visibility+of+small+structures""",
-    "conspicuity": """lesion+conspicuity subjective+visual+lesion+conspicuity visual+lesion+conspicuity conspicuity
-        subjective+lesion+conspicuity conspicuity+of+the|a+lesion conspicuity+of+lesion|lesions lesion+visibility""",
-    "lesion": "lesion lesions",
+    "conspicuity": """lesion+conspicuity|visibility|detectability|visualization|depiction subjective+visual+lesion+conspicuity
+        visual|subjective+lesion+conspicuity conspicuity conspicuity+of+the|a+lesion conspicuity+of+lesion|lesions""",
+    "lesion": "lesion",
     "margins": """margin|margins border|borders edge|edges outline|outlines contour|contours boundary|boundaries demarcation
-        lesion+margin|margins|border|borders margin|margins|border|borders|edge|edges|contour|contours|outline+of+the+lesion""",
-    "confidence": """confidence diagnostic+confidence certainty diagnostic+certainty diagnostic+reliability
-        limited+clinical+entity|entities
-        clinical+entity|entities clinical+question|questions entities confidence+level level+of+confidence
-        level+of+diagnostic+confidence degree+of+confidence""",
+        lesion+margin|margins|border|borders|edge|edges
+        margin|margins|border|borders|edge|edges|contour|contours|outline+of+the+lesion""",
+    "confidence": """diagnostic|+confidence|certainty|assurance|reliability entities
+        clinical+entity|entities clinical+question|questions
+        confidence+level level|degree+of+diagnostic|+confidence|certainty""",
     "overall": """image+quality overall+image+quality overall+quality quality+of+the+image|slice overall+impression
         quality""",
+    "every": """all+criteria|parameters|aspects|respects every+criterion|parameter|aspect|respect each+criterion|parameter|aspect
+        all|each+of+the|+four|+criteria all+four|+criteria criteria+are|were+all""",
+    "none": "no+criterion|criteria none|neither+of+the|these|+four|+criteria",
 }
 #: Words that name a criterion and grade it at once.
 _CUED_GRADES = {
-    ("noise", "noisy"): "noisy grainy somewhat+noisy rather+noisy",
-    ("noise", "above"): "noisier+than+usual|average|normal|expected grainier+than+usual|average|normal",
+    ("noise", "noisy"): "noisy grainy somewhat|rather+noisy|grainy",
     (
         "noise",
-        "below",
-    ): "less|lower+noise+than+usual|average|normal|expected less|lower+image+noise+than+usual|average|normal|expected",
-    ("noise", "minimal"): """nearly|almost|virtually|practically|largely+free+of|from+noise free+of|from+noise
-        nearly|almost|virtually|practically|largely+free+of|from+disturbing|visible|relevant+noise
+        "above",
+    ): "noisier|grainier+than+usual more+noisy|grainy+than+usual more|higher|greater|increased+image|+noise+than+usual",
+    ("noise", "below"): """less|lower|reduced|decreased+image|+noise+than+usual less+noisy|grainy+than+usual
+        quieter+than+usual""",
+    (
+        "noise",
+        "minimal",
+    ): """nearly|almost|virtually|practically|largely|+free+of|from+disturbing|visible|relevant|+noise
         nearly|almost|virtually|practically+no+noise nearly|almost|virtually|practically+noise+free""",
-    ("noise", "severe"): "too|extremely|excessively|severely|very+noisy|grainy",
-    ("confidence", "confident"): "confident|confidently with+confidence reliable|reliably",
-    ("confidence", "minimal"): "little+confidence little+diagnostic+confidence",
+    ("noise", "severe"): """too|extremely|excessively|severely|very+noisy|grainy
+        swamped|drowned|buried|obscured|overwhelmed|hidden|masked+in|by+image|+noise""",
+    ("conspicuity", "unscored"): "no+lesion+conspicuity+score|rating|grade",
+    ("margins", "lost"): "severe|complete|total|marked|+margin|border|edge|contour+loss",
+    ("confidence", "confident"): "confident|confidently|sure|assured with+confidence reliable|reliably",
+    ("confidence", "minimal"): "little+diagnostic|+confidence",
+    ("confidence", "failed"): """no|without+any|+diagnostic|+confidence confidence+:+none|nil
+        lack|lacks|lacking+any|+diagnostic|+confidence
+        lack|absence+of+any|+diagnostic|+confidence not+have|hold|feel|inspire+any|+diagnostic|+confidence""",
+    ("confidence", "suboptimal"): "limited|restricted|circumscribed+clinical|+entity|entities",
 }
-_NEGATIONS = """not no without never neither nor cannot can+not can|could+no+longer no+longer rather+than less+than
-        lack|lacks|lacking
-    lack+of fail|fails+to far+from absence+of none"""
-#: Between two clauses: a criterion named afterwards takes over.
-_BREAKS = """, ; : ( ) but and or while whereas although though however yet which that with despite so because as+a+result
-    owing+to due+to because+of therefore thus hence accordingly nevertheless nonetheless for in by at from on to as such+as
-    so+that than given resulting+in leading+to rendering renders render making makes in+spite+of along+with together+with"""
-_VERBS = """is are was were be been remain remains remained appear appears has have had shows show exhibits exhibit demonstrates
-    demonstrate presents present+with does do can could meets meet reaches reach yields yield offers offer provides provide
-    benefits benefit supports support carries carry"""
-_NEUTRAL = """a an the this that|these|those these it its their both each all of also additionally addition in+addition furthermore
-    moreover overall finally only even too just quite rather somewhat slightly mildly relatively very more itself themselves
-    here there throughout still being other remaining respectively further consequently altogether moreover similarly likewise
-    image images imaging slice slices scan ct axial study examination exam picture section
-    assessment assess assessed automated automatic automatically evaluation appraisal review reviewed under submitted examined
-    criterion criteria scale score scored scores grade graded rating rated rate given four+criteria one+axial single
-        one+ct one+slice
-    four+point report describes describe described summary in+summary conclusion in+conclusion technique impression
-    visibility visualization depiction delineation representation reproduction clarity presentation display appearance definition
-    recognition identification preservation preserved reproduced evaluate interpretation interpret interpreted interpretations
-    interpreting read reading reader readers diagnosis diagnostic diagnostically diagnoses information use purposes purpose value
-    assessing answer answered level levels degree extent standard+of amount regard with+regard+to respect with+respect+to
-    concerning regarding terms in+terms+of anatomic anatomical features certain+entities subjective visual subjectively
-    present+in for+example for+instance example instance e+g such gross obvious few clinical clinically
-    statement statements concern concerns refer refers alone quality+criteria result results these+limitations limitations
-    limitation consistent as+a+whole as+well as+well+as taken+together thereby into+account obtained obtain
-    accordance judged considered deemed found regarded+as noted characterized seen+as expressed stated made make makes
-    allowing+for when where in+which entity findings+such+as presence+of+noise desired kind sort like including
-    does+not+exclude+a|any+lesion not+exclude+a|any+lesion does+not+exclude+lesions|the+presence+of+a+lesion
-    does+not+rule+out+a|any+lesion not+ruling+out+a|any+lesion does+not+mean|imply|indicate+that+no+lesion+is+present
-    no|not+a+statement+on|about+the+presence+of+a+lesion no+statement+on|about+the+presence+of+a+lesion
-    without+excluding+a|any+lesion a+lesion+is+not+excluded|thereby+excluded no+conclusion+about|on+the+presence+of+a+lesion
-    presence+of+image+noise is+present are+present present suitable+only+for only+suitable+for
-    sufficient+only+for adequate+only+for acceptable+only+for only+sufficient+for only+for limited+to+use
-    lies lie lying make+out following follows follow gives give giving gave consequence consequences
-    no+statement|comment|conclusion+is|was+made|drawn|given no+statement|comment+is+made+on|about+clinical+findings
-    mention mentioned note including+the detail details available drawn draw view views viewed account way ways case cases
-    part parts aspect aspects area areas
-    field main mainly particular particularly especially notably generally general usually mostly largely primarily essentially
-    otherwise already same similar similarly both either or+other another every any some several various number set use
-    used using based basis according accordingly according+to about across along among around between within+the+image over
-    upon via per during after before when where while+still it+is there+is there+are show seem seems seemed suggest+that
-    indicate indicates indicating reflect reflects reflecting mean means meaning imply implies allow+for cause causes causing
-    caused lead leads led leave leaves leaving left take takes taken come comes go find finds look looks need needs
-    answer address addressed reached reach drawn+from derive derived identify+and determine establish established form
-    formed perform performed performs performing work task tasks question questions point points purpose aim intended
-    expressed word words term concern concerned observed impression+of feature element elements component components
-    content contents circumstance circumstances
-    characteristic characteristics property properties parameter parameters measure rank ranked category categories class
-    qualitatively qualitative visually perception perceived observer observers user users who they them we our you your
-    can+be could+be may+be+read be+seen being+read by+the+reader whose made run runs desired+level achieved attained observed"""
 
 Phrase = tuple[str, ...]
 
 
 def _expand(text: str) -> list[Phrase]:
-    return [phrase for entry in text.split() for phrase in itertools.product(*(w.split("|") for w in entry.split("+")))]
+    """Return the phrases of a table's text; in ``a|b+c`` the first word may be left out."""
+    chosen = (itertools.product(*(words.split("|") for words in entry.split("+"))) for entry in text.split())
+    phrases = (tuple(word for word in phrase if word) for phrases in chosen for phrase in phrases)
+    return [phrase for phrase in phrases if phrase]
 
 
 def _entries() -> dict[Phrase, tuple[str, str, str]]:
     entries: dict[Phrase, tuple[str, str, str]] = {}
-    for kind, text in (("neutral", _NEUTRAL), ("verb", _VERBS), ("break", _BREAKS), ("negation", _NEGATIONS)):
+    for kind, text in (("neutral", NEUTRAL), ("verb", VERBS), ("break", BREAKS), ("negation", NEGATIONS)):
         entries |= {phrase: (kind, "", "") for phrase in _expand(text)}
     for concept, text in _GRADES.items():
         entries |= {phrase: ("grade", "", concept) for phrase in _expand(text)}

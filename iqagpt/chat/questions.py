@@ -75,18 +75,21 @@ _PATTERNS: dict[Topic, tuple[str, ...]] = {
         r"\b(?:ignore|disregard|forget|bypass|override|overwrite)\b.*\b(?:caption|rating|safety|everything)",
         r"\b(?:change|set|alter|raise|increase|lower|decrease|correct|adjust|edit|replace|make|bump)\b"
         rf".*\b(?:{_SCORE_WORD}|to (?:a )?[1-4]\b)",
+        r"\bshould (?:be|have been|get) (?:an? )?[1-4]\b|\bupdate (?:it|this|that|the)\b|^(?:system|assistant|developer) ?:",
+        r"\bmake (?:the |its )?(?:noise|confidence|lesion|quality|structures)\b",
         r"\bpretend\b|\bact as\b|system prompt|your (?:instructions|prompt)|\byou are now\b",
         r"\b(?:give|rate|score) (?:it|this|them|everything|all)(?: all)?(?: an?)? [1-4]\b",
         r"\b(?:say|claim|write|answer|report|state) (?:only )?that (?:the )?(?:noise|image|quality|lesion|confidence)",
         r"\b(?:say|claim|write|answer|report|state) (?:only )?that (?:the )?(?:it|all|scores?)\b",
     ),
     Topic.PRIVACY: (
-        r"privacy|private|confidential|\bcloud\b|internet|network",
+        r"privacy|private|confidential|\bcloud\b|internet|network|\bopenai\b",
+        r"where (?:does|do|is|are|will) .*\b(?:data|images?|questions?)\b.*\b(?:go|sent|stored|kept)\b",
         r"\b(?:store|stored|save|saved|keep|leave|leaves|upload(?:ed)?|sent?)\b.*\b(?:image|data|machine|computer|anywhere|file|it)\b",
     ),
     Topic.CERTAINTY: (
         r"\b(?:how|are you|is it|is that) (?:sure|certain|reliable|likely)|\bsure (?:are|about|of)",
-        r"certain(?:ty)?\b|uncertain\w*|probab\w*|likel\w*|reliab\w*|\btrust\b|expected scores?",
+        r"certain(?:ty)?\b|uncertain\w*|probab\w*|likel\w*|reliab\w*|accura\w*|\btrust\b|expected scores?",
         r"confident (?:are|is) (?:you|the model)|(?:your|model(?:'s)?) confidence",
     ),
     Topic.WARNINGS: (
@@ -114,7 +117,8 @@ _PATTERNS: dict[Topic, tuple[str, ...]] = {
     ),
     Topic.DIAGNOSIS: (
         r"\bdiseas\w*|tumou?rs?\b|cancer\w*|metasta\w*|\bcysts?\b|\bstones?\b|patholog\w*|abnormal\w*|\bhealthy\b",
-        r"\bfindings?\b|\btreat\w*|\bdiagnose\b|(?<!for )(?<!for a )\bdiagnosis\b|malignan\w*|benign|inflamm\w*",
+        r"\bfindings?\b|\btreat\w*|\bdiagnose\b|(?<!for )(?<!for a )(?<!hinder )(?<!impair )(?<!affect )(?<!limit )\bdiagnosis\b",
+        r"malignan\w*|benign|inflamm\w*",
         r"fractures?|bleed\w*|\borgans?\b|\bliver\b|\bkidneys?\b|\bspleen\b|\bpancreas\b|\blungs?\b|\baorta\b|\bbowel\b",
         r"what (?:do|can) (?:you|we|i) see|what is (?:shown|visible|in (?:the|this) image)",
         r"is (?:there|he|she|the patient)\b.*\b(?:a |any )?(?:lesions?|ill|sick|ok)\b|(?:any|many) lesions?\b",
@@ -126,13 +130,14 @@ _PATTERNS: dict[Topic, tuple[str, ...]] = {
         r"\bcontrast (?:agent|medium|phase)\b",
     ),
     Topic.IMPROVE: (
+        r"\bhow (?:can|could|do|would|to)\b.*\b(?:reduce|suppress|remove|get rid of|lower)\b",
         r"\bimprov\w*|\benhanc\w*|denois\w*|\bfix\b|\brepeat\w*|\brescan\w*|\breacquir\w*|should (?:i|we)",
         r"recommend\w*|\bprotocol\b",
     ),
     Topic.USE: (
         r"\busable\b|\buseful\b|\buse (?:it|this|the)\b|good enough|\bsufficient\w*|\badequate\w*|\bacceptable\b",
         r"diagnostic(?:ally)? (?:quality|use|acceptable|value|interpretation|purposes?)|for (?:a )?diagnos\w*",
-        r"\bread(?:able)? (?:it|this)|interpretable",
+        r"\bread(?:able)? (?:it|this)|interpretable|clinical(?:ly)? us|\b(?:it|this|image|slice|scan) diagnostic\b(?! confid)",
     ),
     Topic.REPORT: (r"\breports?\b|\bsummar\w*|\bimpression\b|\bconclusion\b|radiolog\w*",),
     Topic.LIMITS: (
@@ -141,11 +146,15 @@ _PATTERNS: dict[Topic, tuple[str, ...]] = {
     ),
     Topic.ABOUT: (
         r"\b(?:who|what) are you\b|\bare you (?:a|an|chatgpt|gpt)\b|\bwhich (?:language )?model\b|\bversion\b|\bweights\b",
+        r"\bwho (?:made|built|wrote|created)\b|how (?:was|were|is|are) .*\b(?:computed|calculated|obtained|produced|made)\b",
         r"how (?:do you|does (?:it|this)) work|chatgpt|\bllm\b|language model|\btrained\b|\biqagpt\b",
     ),
     Topic.HELP: (r"\bhelp\b|what (?:can|could|may|else) (?:you|i)\b|can you do|how do i\b|what to ask",),
 }
-_RATE = rf"\b(?:{_SCORE_WORD})\b|\bassess\w*|\bevaluat\w*|\bjudge\w*|\bquality\b|how (?:good|bad|is|does)|\boverall\b|\bresults?\b"
+_RATE = (
+    rf"\b(?:{_SCORE_WORD})\b|\bassess\w*|\bevaluat\w*|\bjudge\w*|\bquality\b|how (?:good|bad|is|does)|\boverall\b|\bresults?\b"
+    r"|\b(?:good|bad|poor) (?:image|slice|scan|ct)\b|\b(?:is|are) (?:it|that|this|they) (?:good|bad|ok|okay|fine)\b"
+)
 _GREETING = r"^(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|thanks?|thank you|ok|okay|great|bye)\b[^?]{0,20}$"
 _POINTING = r"\b(?:it|its|that|this|those|these|they|them|one)\b"
 _PLAIN_PRONOUN = r"\bwhat (?:does|do|is) (?:it|this|that|all this|all that)(?: all)? mean"

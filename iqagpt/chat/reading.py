@@ -6,29 +6,29 @@ negation to the grade that follows it within its clause, and what cannot be plac
 """
 
 import re
-import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
-from iqagpt.chat.lexicon import ENTRIES, FACETS, LONGEST_PHRASE, MEANING
+from iqagpt.chat.lexicon import FACETS, MEANING
+from iqagpt.chat.phrases import Token, cut, place_numbers
+from iqagpt.chat.spelling import normalise
 
 #: What a criterion can be: a score, not applicable, could not be determined.
 VALUES = frozenset("1234nu")
 _SCORES = frozenset("1234")
-_TOKEN = re.compile(r"n/a\b|\d[\d.,:/%-]*(?<![.,:-])|[a-z]+|[(),;:]|\S")
 #: The only place where numbers of a scale, not of a score, may stand.
 _SCALE = re.compile(r"\b(?:from )?1 \((?:the )?best\) (?:to|through) 4 \((?:the )?worst\)")
 _DISCLAIMER = re.compile(
     r"(?:for )?research use only(?:[;,] not for diagnosis)?|not (?:intended )?for (?:diagnosis|clinical use)"
 )
-_SCORE_WORDS = frozenset({"score", "scored", "scores", "grade", "graded", "rated", "rating"})
 _LICENCES = frozenset({"such as", "for", "to", "like", "as", "including", "example", "instance", "for example",
                        "for instance", "e g", "findings such as", "only for", "suitable only for", "only suitable for",
                        "sufficient only for", "adequate only for", "acceptable only for", "only sufficient for"})  # fmt: skip
 #: The grade that stands before a list of criteria.
 _LISTING = "limited by"
+_CAUSAL = ("owing to", "due to", "because of", "on account of", "by reason of")
 _PAIRED = ("usable", "confident")
+_WHOLE = frozenset({"overall", "every", "none"})
 _MAY_BE_ABSENT = ("conspicuity", "lesion", "margins")
 _FILLERS = frozenset({"a", "an", "the", "and", "or", ",", "(", "gross", "obvious"})
 
@@ -64,33 +64,6 @@ class Reading:
     problems: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Token:
-    words: str
-    kind: str
-    facet: str = ""
-    concept: str = ""
-    negated: bool = False
-    facets: list[str] = field(default_factory=list)
-
-
-def normalise(text: str) -> str:
-    """Return text in lower case and plain spelling: no hyphens, American endings, plain quotes and dashes."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = text.translate(
-        str.maketrans({"‘": "'", "’": "'", "–": ",", "—": ",", "‐": "-", "‑": "-", "“": '"', "”": '"'})
-    )
-    text = re.sub(r"\b(sub|non)-(?=optimal|standard|diagnostic)", r"\1", text)
-    text = (
-        re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
-        .replace("non diagnostic", "nondiagnostic")
-        .replace("sub optimal", "suboptimal")
-    )
-    text = re.sub(r"(visual|recogn|character|summar|optim|minim)is(?=e|ing|ation|able|ably)", r"\1iz", text)
-    text = re.sub(r"\be\.g\.,?", "for example", text)
-    return text.replace("favour", "favor").replace("'s ", " ").replace('"', "").replace(" per cent", " %")
-
-
 @lru_cache(maxsize=8192)
 def read_sentence(sentence: str) -> Reading:
     """Read one sentence.
@@ -108,16 +81,17 @@ def read_sentence(sentence: str) -> Reading:
     sentence = normalise(sentence)
     if _DISCLAIMER.fullmatch(sentence):
         return Reading((), frozenset(), ())
-    tokens = _tokens(_SCALE.sub("", sentence))
+    tokens = cut(_SCALE.sub("", sentence))
     problems = [
         f"'{token.words}' is not among the words a report may use" for token in tokens if token.kind == "unknown"
     ]
-    problems += _unplaced_numbers(tokens)
+    problems += place_numbers(tokens)
     problems += _attach_negations(tokens)
     _attach_grades(tokens)
+    _share_grades(tokens)
     problems += _unlicensed_entities(tokens)
     evidence = [item for token in tokens for item in _evidence(token, problems)]
-    named = {FACETS[token.facet] for token in tokens if token.kind == "cue"} - {"overall"}
+    named = {FACETS[token.facet] for token in tokens if token.kind == "cue"} - _WHOLE
     bare = named - {item.criterion for item in evidence}
     problems += [f"'{key}' is named but not rated in a sentence" for key in sorted(bare)]
     if any("n" in item.allowed for item in evidence) and any(t.facet in ("lesion", "margins") for t in tokens):
@@ -125,56 +99,14 @@ def read_sentence(sentence: str) -> Reading:
     return Reading(tuple(evidence), frozenset(named), tuple(problems))
 
 
-def _tokens(sentence: str) -> list[_Token]:
-    raw = _TOKEN.findall(sentence)
-    tokens = []
-    position = 0
-    while position < len(raw):
-        for length in range(min(LONGEST_PHRASE, len(raw) - position), 0, -1):
-            phrase = tuple(raw[position : position + length])
-            if phrase in ENTRIES:
-                kind, facet, concept = ENTRIES[phrase]
-                tokens.append(_Token(" ".join(phrase), kind, facet, concept))
-                break
-        else:
-            length = 1
-            tokens.append(_Token(raw[position], "number" if raw[position][0].isdigit() else "unknown"))
-        position += length
-    return _without_adverbs(tokens)
-
-
-def _without_adverbs(tokens: list[_Token]) -> list[_Token]:
-    # In "poorly seen" and "poorly delineated" the first word grades; "seen" alone says that it can be seen. In "completely
-    # obscured" the second does.
-    for before, token in pairwise(tokens):
-        if token.concept in ("seen", "usable") and before.kind == "grade" and before.concept not in ("seen", "usable"):
-            token.kind, token.concept = "neutral", ""
-        elif token.kind == "grade" and before.concept == "complete" and before.words.endswith("ly"):
-            before.kind, before.concept = "neutral", ""
-    return tokens
-
-
-def _unplaced_numbers(tokens: list[_Token]) -> list[str]:
+def _attach_negations(tokens: list[Token]) -> list[str]:
     problems = []
-    for place, token in enumerate(tokens):
-        if token.kind != "number":
-            continue
-        value = token.words.removesuffix("/4")
-        before = [t.words for t in tokens[max(0, place - 3) : place]]
-        after = tokens[place + 1].words if place + 1 < len(tokens) else ""
-        if value in _SCORES and (_SCORE_WORDS & set(before) or (before[-1:] == ["("] and after == ")")):
-            token.kind, token.concept = "grade", f"score {value}"
-        else:
-            problems.append(f"the number {token.words} was not given")
-    return problems
-
-
-def _attach_negations(tokens: list[_Token]) -> list[str]:
-    problems = []
-    waiting: _Token | None = None
-    before: _Token | None = None  # "a confident diagnosis cannot be made" denies what stands before
+    waiting: Token | None = None
+    last: Token | None = None  # of the clause before: "the lesion is clearly seen, its margins are not"
+    cued = False
+    before: Token | None = None  # "a confident diagnosis cannot be made" denies what stands before
     both = False  # "cannot be read with confidence" denies both
-    for token in [*tokens, _Token("", "break")]:
+    for token in [*tokens, Token("", "break")]:
         if token.kind == "negation":
             if waiting is not None:
                 problems.append(f"'{waiting.words} ... {token.words}' cannot be read")
@@ -183,27 +115,38 @@ def _attach_negations(tokens: list[_Token]) -> list[str]:
             token.negated = True
         elif waiting is not None and token.concept and not token.concept.startswith("score"):
             token.negated, waiting, both = True, None, token.concept in _PAIRED
-        elif waiting is not None and token.kind in ("break", "cue"):
-            if before is None or token.kind == "cue":
+        elif waiting is not None and (token.kind == "break" or (token.kind == "cue" and not _passes(waiting, token))):
+            if token.kind == "break" and waiting.words == "not" and cued and last is not None and before is None:
+                waiting.kind, waiting.concept, waiting.words, waiting.negated = "grade", last.concept, last.words, True
+            elif before is None or token.kind == "cue":
                 problems.append(f"'{waiting.words}' denies something that cannot be read")
             else:
                 before.negated = True
             waiting = None
         if token.kind == "break":
-            before, both = None, False
+            before, both, cued = None, False, False
         elif token.concept:
+            last = None if token.negated or token.concept.startswith("score") else token
+            cued = False
             before = token if token.concept in _PAIRED and not token.negated else None
+        elif token.kind == "cue":
+            cued = True
     return problems
 
 
-def _attach_grades(tokens: list[_Token]) -> None:
+def _passes(negation: Token, cue: Token) -> bool:
+    # "No small structures are visible"; but "no lesion is seen" would be a finding.
+    return negation.words == "no" and cue.facet not in ("lesion", "conspicuity")
+
+
+def _attach_grades(tokens: list[Token]) -> None:
     current: list[str] = []
     graded = False
-    pending: list[_Token] = []
+    pending: list[Token] = []
     premodified = False
     for place, token in enumerate(tokens):
         if token.kind == "cue":
-            if graded or not current or current == ["overall"]:
+            if graded or not current or current[0] in _WHOLE:
                 current, graded = [token.facet], bool(token.concept)
             elif token.facet not in current:
                 current = [*current, token.facet]
@@ -225,7 +168,26 @@ def _attach_grades(tokens: list[_Token]) -> None:
         waiting.facets = ["overall"]
 
 
-def _following_cues(tokens: list[_Token], place: int) -> list[str]:
+def _share_grades(tokens: list[Token]) -> None:
+    """Give a criterion without a grade the one before: "noise is excellent, as is ...", "nondiagnostic owing to noise"."""
+    graded = {facet for token in tokens for facet in token.facets}
+    last: Token | None = None
+    joined: Token | None = None
+    verb = False
+    for token in tokens:
+        if token.kind == "grade":
+            last, joined = token, None
+        elif token.kind == "break":
+            joined, verb = token, False
+        elif token.kind == "verb":
+            verb = True
+        elif token.kind == "cue" and token.facet not in graded and joined is not None and last is not None:
+            alike = joined.words == "as" and verb and not last.negated
+            if alike or (joined.words in _CAUSAL and last.facets == ["overall"]):
+                last.facets = [*last.facets, token.facet]
+
+
+def _following_cues(tokens: list[Token], place: int) -> list[str]:
     """Return the facet that a grade stands directly before; "limited by" stands before a whole list."""
     found: list[str] = []
     listing = tokens[place].words == _LISTING
@@ -243,7 +205,7 @@ def _following_cues(tokens: list[_Token], place: int) -> list[str]:
     return found
 
 
-def _unlicensed_entities(tokens: list[_Token]) -> list[str]:
+def _unlicensed_entities(tokens: list[Token]) -> list[str]:
     problems = []
     licensed = False
     for token in tokens:
@@ -255,7 +217,7 @@ def _unlicensed_entities(tokens: list[_Token]) -> list[str]:
     return problems
 
 
-def _evidence(token: _Token, problems: list[str]) -> list[Evidence]:
+def _evidence(token: Token, problems: list[str]) -> list[Evidence]:
     found = []
     for facet in dict.fromkeys(token.facets):
         allowed, stated = _meaning(token.concept, facet, token.negated)
@@ -270,8 +232,8 @@ def _evidence(token: _Token, problems: list[str]) -> list[Evidence]:
 def _meaning(concept: str, facet: str, negated: bool) -> tuple[frozenset[str], frozenset[str]]:
     if concept.startswith("score"):
         value = frozenset(concept[-1])
-        return (frozenset(), frozenset()) if negated or facet == "overall" else (value, value)
-    text = _BY_FACET.get((concept, facet), "")
+        return (frozenset(), frozenset()) if negated or facet in _WHOLE else (value, value)
+    text = _BY_FACET.get((concept, "overall" if facet == "every" else facet), "")
     positive, marked, negative = text.partition("!")
     allowed, _, stated = positive.partition("/")
     if negated:

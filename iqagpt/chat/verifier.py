@@ -22,7 +22,8 @@ LONGEST_SENTENCE = 400
 _HEADING = re.compile(r"(?im)^[ \t]*(technique|findings|image quality|impression|conclusion|summary)[ \t]*(?::|$)")
 _CLOSING = frozenset({"impression", "conclusion", "summary"})
 _CLOSING_WORDS = re.compile(r"^(?:overall|in summary|in conclusion|summary|impression|conclusion)\b", re.IGNORECASE)
-_ENDS = re.compile(r"(?<!e\.g)[.!](?=\s|$)|\n\s*\n|\n(?=\s*[-*•])")
+_ENDS = re.compile(r"(?<!e\.g)(?<!i\.e)[.!](?=\s|$)|\n\s*\n|\n(?=\s*[-*•])")
+_BULLET = re.compile(r"^[-*•] +")
 _TITLES = {criterion.key: criterion.title for criterion in CRITERIA}
 
 
@@ -89,7 +90,7 @@ def _sentences(text: str) -> Iterator[tuple[bool, str]]:
             closing = part.lower() in _CLOSING
             continue
         for sentence in _ENDS.split(part):
-            sentence = " ".join(sentence.split())
+            sentence = _BULLET.sub("", " ".join(sentence.split()))
             if sentence:
                 yield closing or bool(_CLOSING_WORDS.match(sentence)), sentence
 
@@ -112,6 +113,9 @@ def _contradictions(reading: Reading, scores: Mapping[str, int | None]) -> list[
         if item.criterion == "overall":
             if not item.allowed & _overall(scores):
                 findings.append(f"'{item.words}' fits none of the scores")
+        elif item.criterion == "every":
+            if not item.allowed >= {str(score) for score in scores.values() if score is not None}:
+                findings.append(f"'{item.words}' does not fit every score")
         elif (value := _value(scores, item.criterion)) not in item.allowed:
             findings.append(f"{_TITLES[item.criterion]}: '{item.words}' contradicts {_shown(value)}")
     return findings

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from iqagpt.chat.dialogue import Client, Dialogue, Reply, ReportWriter, as_previous, pieces
 from iqagpt.chat.opened_image import MAX_PIXELS, Model, OpenedImage, open_bounded
@@ -138,7 +139,12 @@ def _add_errors(app: FastAPI) -> None:
         # What went wrong is in the server's terminal, not for whoever asks.
         return JSONResponse({"error": "the server failed at this; see its terminal"}, 500, HEADERS)
 
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        # No such address or method, or a body that cannot be read.
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
     app.add_exception_handler(InputError, user_error)
+    app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, broken)
 

@@ -1,4 +1,4 @@
-"""Which requests the server lets in, and the headers of every answer.
+"""Which requests the server lets in, how large they may be, and the headers of every answer.
 
 A web page from elsewhere can make a browser send requests to a server on the same machine. Three checks keep it out: the ``Host``
 must be a name of this machine (a foreign name that was made to resolve to 127.0.0.1 is refused), an ``Origin`` must be the
@@ -9,10 +9,15 @@ import json
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Names of this machine for itself.
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
+#: Where files come in, which have a bound of their own (`iqagpt.serve.uploads`).
+UPLOADS = "/api/assess"
+#: Largest body of any other request, bytes: nine of the longest questions, every character escaped, take half of it.
+LARGEST_BODY = 2**18
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -52,7 +57,7 @@ class Guard:
         if refusal:
             await _refuse(guarded_send, refusal)
             return
-        await self._app(scope, receive, guarded_send)
+        await self._app(scope, receive if scope["path"] == UPLOADS else _bounded(receive), guarded_send)
 
 
 def refused(headers: Headers) -> str:
@@ -66,6 +71,20 @@ def refused(headers: Headers) -> str:
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return "requests from other web sites are not answered"
     return ""
+
+
+def _bounded(receive: Receive) -> Receive:
+    received = 0
+
+    async def bounded_receive() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > LARGEST_BODY:
+            raise HTTPException(413, f"the request has more than {LARGEST_BODY} bytes")
+        return message
+
+    return bounded_receive
 
 
 def _name(address: str) -> str | None:

@@ -16,7 +16,7 @@ from iqagpt.serve.images import HeldImage
 if TYPE_CHECKING:
     from iqagpt.assessment.assessor import SliceAssessment
 
-Score = Annotated[int, Field(ge=1, le=4)]
+Score = Annotated[int, Field(ge=1, le=4, strict=True)]
 Window = tuple[float, float]
 Source = Literal["template", "space", "model", "fallback"]
 

@@ -1,7 +1,11 @@
 """Reports that contradict their scores are found, by the ten thousand; true ones pass, in other words too."""
 
+import random
+from pathlib import Path
+
 import pytest
 
+from iqagpt.chat.lexicon import ENTRIES
 from iqagpt.chat.templates import template_report
 from iqagpt.chat.verifier import LONGEST, find_contradictions, find_sentence_problems
 from iqagpt.criteria import KEYS, Scores, all_scores
@@ -65,6 +69,48 @@ def test_other_words_of_other_scores_are_refused(half: Half) -> None:
                     assert find_contradictions(report, scores), (sentence, other)
 
 
+def _dictated(name: str) -> list[tuple[Scores, str]]:
+    """Return whole reports in the manner of dictated ones: scores, a tab, the text in one line."""
+    lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
+    given = (line.split("\t") for line in lines)
+    return [
+        (
+            {key: None if part == "n" else int(part) for key, part in zip(KEYS, scores.split(","), strict=True)},
+            text.replace("\\n", "\n"),
+        )
+        for scores, text in given
+    ]
+
+
+def test_true_dictated_reports_pass() -> None:
+    reports = _dictated("dictated_true.tsv")
+    passed = [not find_contradictions(text, scores) for scores, text in reports]
+    assert len(passed) >= 145
+    assert sum(passed) >= 0.9 * len(passed)
+
+
+def test_false_dictated_reports_are_refused() -> None:
+    """Double negation, hedges, swapped criteria, comparisons, implied findings, numbers in words, partial truths."""
+    reports = _dictated("dictated_false.tsv")
+    assert len(reports) >= 120
+    assert [text for scores, text in reports if not find_contradictions(text, scores)] == []
+
+
+def test_words_that_rate_nothing_let_no_false_report_pass() -> None:
+    """One such word put in beside a change of a true report."""
+    random_ = random.Random(0)
+    harmless = [" ".join(phrase) for phrase, (kind, *_) in ENTRIES.items() if kind in ("neutral", "verb", "break")]
+    harmless = [words for words in harmless if words[0].isalpha()]
+    for scores in random_.sample(list(all_scores()), 60):
+        true = template_report(scores).split(" ")
+        for kind, text in random_.sample(list(mutations(scores)), 12):
+            words = text.split(" ")
+            changed = next(place for place, pair in enumerate(zip(words, true, strict=False)) if pair[0] != pair[1])
+            place = min(len(words), max(0, changed + random_.randint(-3, 3)))
+            mixed = " ".join([*words[:place], random_.choice(harmless), *words[place:]])
+            assert find_contradictions(mixed, scores), (kind, scores, mixed)
+
+
 def _report_with_gap(key: str) -> str:
     ones = dict.fromkeys(KEYS, 1)
     body = template_report(ones).split("IMAGE QUALITY\n")[1].split("\n\n")[0]
@@ -87,7 +133,7 @@ REPORT_OF_ONES = {key: _report_with_gap(key) for key in KEYS}
         (REPORT.replace("(score 3)", "(score 2)"), "Image noise and structural fidelity: '2' contradicts the score 3"),
         (REPORT.replace("sub-optimal", "excellent"), "'excellent' contradicts the score 3"),
         (REPORT.replace("acceptable visibility", "no acceptable visibility"), "'not acceptable' contradicts the score 2"),
-        (REPORT.replace("There is acceptable", "There isn't acceptable"), "is not among the words"),
+        (REPORT.replace("There is acceptable", "There isn't acceptable"), "'not acceptable' contradicts the score 2"),
         (REPORT.replace("not applicable to this slice and was not scored", "excellent"), "contradicts 'not applicable'"),
         (REPORT + "\nThe liver is normal.", "'liver' is not among the words"),
         (REPORT + "\nNoise is 12.5 HU.", "the number 12.5 was not given"),
@@ -114,6 +160,37 @@ def test_an_answer_may_speak_of_some_criteria_only() -> None:
     assert find_contradictions(answer, SCORES, complete=False) == ()
     assert find_contradictions("Image noise is excellent.", SCORES, complete=False)
     assert find_contradictions(answer, SCORES)
+
+
+@pytest.mark.parametrize(
+    ("true", "false"),
+    [
+        ("Noise isn't average", "Noise isn't sub-optimal"),
+        (
+            "Small structures are not excellent, and noise is sub-optimal",
+            "Small structures are acceptable, and confidence is not",
+        ),
+        (
+            "Small structures are acceptable, the noise is not average",
+            "Noise is suboptimal, small structures are not acceptable",
+        ),
+        ("Compared with the usual level, noise is higher", "Compared with the usual level, noise is lower"),
+        ("Noise is more than what is usually seen", "Noise is no more than what is usually seen"),
+        ("Noise is sub-optimal, confidence is complete", "Noise is complete, as is confidence"),
+        ("Confidence is excellent", "Confidence is excellent, as are small structures"),
+        ("The slice is sub-optimal owing to noise", "The slice is excellent owing to noise"),
+        ("Noise: 3, small structures: 2", "Noise: 2, small structures: 3"),
+        ("Noise is rated three out of four", "Noise is rated two out of four"),
+        ("Confidence is complete", "Confidence is more than probable"),
+        ("Small structures are acceptable", "All criteria are acceptable"),
+        ("Noise is suboptimal", "No criterion is suboptimal"),
+        ("The reader is confident", "The reader lacks confidence"),
+        ("Noise is suboptimal, i.e. it limits interpretation", "Noise does not suffer from limits"),
+    ],
+)
+def test_grammar_tells_true_from_false(true: str, false: str) -> None:
+    assert find_contradictions(true, SCORES, complete=False) == ()
+    assert find_contradictions(false, SCORES, complete=False)
 
 
 @pytest.mark.parametrize(

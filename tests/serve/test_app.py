@@ -20,6 +20,7 @@ from iqagpt.chat.dialogue_answers import RATE_REQUEST, REPORT_REQUEST, rating
 from iqagpt.chat.templates import template_report
 from iqagpt.criteria import KEYS
 from iqagpt.serve.app import Limits, Parts, create_app
+from iqagpt.serve.guard import LARGEST_BODY
 
 SCAN = Path(__file__).resolve().parents[2] / "../shared/data/dicom_series"
 
@@ -201,6 +202,47 @@ def test_other_bodies_are_refused(client, content, kind):
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="files in memory are Linux's")
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/images/%2e%2e%2f%2e%2e%2fetc%2fpasswd", 404),
+        ("GET", "/app.js/../../app.py", 404),
+        ("PUT", "/api/assess", 405),
+    ],
+)
+def test_other_addresses_are_refused_in_the_form_of_all_errors(client, method, path, status):
+    answer = client.request(method, path)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+
+
+@pytest.mark.parametrize("path", ["/api/report", "/api/chat", "/api/files/0"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_only_uploads_may_be_large(client, path, stated):
+    content = b'{"scores": "' + b"x" * LARGEST_BODY + b'"}'
+    body = content if stated else iter([content[:1000], content[1000:]])
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    if path == "/api/files/0":  # takes no body, so none of it is read
+        assert answer.status_code == 422
+    else:
+        assert answer.status_code == 413 and "more than" in answer.json()["error"]
+
+
+def test_the_longest_dialogue_fits(client):
+    longest = "\U0001f50e" * 1000
+    body = {"image": opened(client)["image"], "question": longest, "previous": [longest] * 8}
+    assert (
+        client.post("/api/chat", content=json.dumps(body), headers={"Content-Type": "application/json"}).status_code
+        == 200
+    )
+
+
+@pytest.mark.parametrize("score", [True, "1", 1.5, 0, 5])
+def test_a_score_is_a_whole_number(client, score):
+    scores = {"noise": score, "small_structures": 1, "lesion_conspicuity": None, "diagnostic_confidence": 1}
+    assert client.post("/api/report", json={"scores": scores}).status_code == 422
+
+
 def test_an_upload_never_touches_the_disk(client, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
