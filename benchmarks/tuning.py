@@ -9,6 +9,7 @@ time and start again, or run a few methods or ``--most`` fits at a time.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -35,7 +36,7 @@ GRIDS = {
     "minigpt4": {"lr": [1.5e-3, 3e-3, 6e-3], "batch_size": [12, 24]},
     "noise_sd": {"bands_px": [[1.0, 2.0], [1.4, 2.8], [2.0, 4.0]], "leaves": [6, 8]},
 }
-COLUMNS = ("data", "method", "settings", "section", "val", "test")
+COLUMNS = ("data", "start", "method", "section", "settings", "val", "test")
 
 
 def make_data(folder: Path, seed: int) -> Path:
@@ -67,21 +68,31 @@ def changed_params(method: str, changes: dict) -> tuple[dict, dict]:
     return params, section
 
 
-def fit(method: str, params: dict, data: Path, folder: Path) -> dict[str, float]:
+def start(data: Path, folder: Path) -> Path:
+    """Make what every fit starts from, as section ``pretrain`` of params.yaml says, unless it is there."""
+    section = yaml.safe_load(Path("params.yaml").read_text())["pretrain"]
+    content = json.dumps([str(data), section], sort_keys=True)
+    pretrained = folder / f"pretrained_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    if not pretrained.exists():
+        given = [f"--{kind}={data / kind}" for kind in ("variants", "split", "captions")]
+        run("pretrain", *given, "--output", pretrained, "--metrics", pretrained.with_suffix(".json"))
+    return pretrained
+
+
+def fit(method: str, params: dict, data: Path, pretrained: Path, folder: Path) -> dict[str, float]:
     """Fit a method; return its mean accuracy on val and on test of the tuning phantom."""
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(params, sort_keys=False))
     given = ["--variants", data / "variants", "--split", data / "split"]
-    labelled = [*given, "--captions", data / "captions", "--params", file]
-    pretrained, model, table = folder / "pretrained", folder / "model", folder / "predictions.csv"
-    run("pretrain", *labelled, "--output", pretrained, "--metrics", folder / "pretrain.json")
-    labelled += ["--pretrained", pretrained, "--output", model]
+    model, table = folder / "model", folder / "predictions.csv"
+    common = ["--params", file, "--pretrained", pretrained, "--output", model]
+    labelled = [*given, "--captions", data / "captions", *common]
     if method == "train":
         run("train", *labelled, "--metrics", folder / "train.json")
         saved = ["--output", table, "--metrics", folder / "predict.json"]
         run("predict", "--model", model, *given, *saved, "--params", file)
     else:
-        run("baseline", method, *labelled, "--predictions", table)
+        run("baseline", method, *labelled, "--pairs", data / "pairs", "--predictions", table)
     return held_out_accuracy(pd.read_csv(table), pd.read_csv(data / "captions/manifest.csv"))
 
 
@@ -124,20 +135,22 @@ def main() -> None:
     data = (arguments.data or make_data(arguments.folder / f"phantom_{arguments.seed}", arguments.seed)).resolve()
     table = arguments.folder / "tuning.csv"
     rows = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=list(COLUMNS))
+    pretrained = start(data, arguments.folder)
+    place = {"data": str(data), "start": pretrained.name}
     left = []
     for method in arguments.only:
         for changes in settings(GRIDS[method]):
             params, section = changed_params(method, changes)
-            row = {"data": str(data), "method": method, "section": json.dumps(section, sort_keys=True)}
+            row = place | {"method": method, "section": json.dumps(section, sort_keys=True)}
             if not (rows[list(row)] == pd.Series(row)).all(axis=1).any():
                 left.append((row | {"settings": json.dumps(changes)}, params))
     for row, params in left[: arguments.most]:
         with tempfile.TemporaryDirectory() as folder:
-            row |= fit(row["method"], params, data, Path(folder))
+            row |= fit(row["method"], params, data, pretrained, Path(folder))
         rows = pd.DataFrame([*rows.to_dict("records"), row], columns=list(COLUMNS))
         write_table(table, rows)
         print(f"{row['method']:13} {row['settings']}: val {row['val']:.3f}, test {row['test']:.3f}", flush=True)
-    here = rows[(rows["data"] == str(data)) & rows["method"].isin(arguments.only)]
+    here = rows[(rows[list(place)] == pd.Series(place)).all(axis=1) & rows["method"].isin(arguments.only)]
     print("\n".join(["chosen by val:", *choose(here)]))
 
 
