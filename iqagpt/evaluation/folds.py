@@ -31,6 +31,8 @@ from iqagpt.evaluation.tables import ORACLES, markdown, with_interval
 IQAGPT = "iqagpt"
 _METRICS, _PATIENTS, _PARAMS = "metrics/evaluate.json", "results/patients.csv", "params.yaml"
 _SPLIT = "data/split/manifest.csv"
+#: States of an experiment that has no results of its own.
+_UNFINISHED = ("Queued", "Running", "Failed")
 _RUN = "run dvc exp run --queue -S 'split.fold=range(0,5)' and dvc queue start"
 #: Measures whose means over criteria are gathered.
 _MEASURES = ("accuracy", "plcc", "srocc")
@@ -111,6 +113,10 @@ def find_folds(root: Path) -> tuple[list[Fold], list[str]]:
     # The commit itself comes last: it fills a fold for which there is no experiment.
     for row in sorted((row for row in rows if row["rev"] != "workspace"), key=lambda row: row["Experiment"] is None):
         name, rev = row["Experiment"] or "HEAD", row["rev"]
+        if row.get("State") in _UNFINISHED:
+            # What such a revision holds are the results of the commit that it began with.
+            notes.append(f"{name}: left out, DVC says '{row['State']}'; see dvc queue logs {name}")
+            continue
         try:
             params = _read(root, _PARAMS, rev)
             if _other_params(params) != wanted:

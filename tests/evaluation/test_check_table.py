@@ -83,7 +83,7 @@ def test_what_is_no_finite_number_is_no_figure(tmp_path: Path) -> None:
     assert problems("name,a,b,c,mean\nx,.5,nan,.7,.6\n", tmp_path) == []
     file = own_tables(tmp_path, 0.5, 0.5) / "table2.csv"
     file.write_text(file.read_text().replace(",0.5,", ",half,", 1))
-    with pytest.raises(InputError, match=r"table2\.csv, line 3: here: expected a number"):
+    with pytest.raises(InputError, match=r"table2\.csv, line 2: here: expected a number"):
         check_file(file, None)
 
 

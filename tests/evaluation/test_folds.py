@@ -20,6 +20,8 @@ from iqagpt.evaluation.folds import Fold, find_folds, gather, render
 STAGE = """
 import json, pathlib, yaml
 fold = yaml.safe_load(open("params.yaml"))["split"]["fold"]
+if fold == 3:
+    raise SystemExit("no")
 for folder in ("metrics", "results", "data/split"):
     pathlib.Path(folder).mkdir(exist_ok=True, parents=True)
 sides = [f"P{p},{'test' if p // 2 == fold else 'train'}" for p in range(7)]
@@ -42,14 +44,14 @@ stages:
 """
 
 
-def call(folder: Path, *words: str) -> None:
+def call(folder: Path, *words: str, may_fail: bool = False) -> None:
     python = f"cmd: {sys.executable} stage.py"
     file = folder / "dvc.yaml"
     if file.exists() and python not in file.read_text():
         file.write_text(file.read_text().replace("cmd: python stage.py", python))
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert may_fail or done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,19 @@ def test_the_command_prints_and_writes_it(repository: Path, tmp_path: Path) -> N
     assert "| majority | accuracy | 0.400  | 0.500  | 0.600  | 0.500 | 0.100 |" in result.output
     assert "the smallest it can give is 0.0312" in result.output
     assert pd.read_csv(tmp_path / "folds.csv")["method"].tolist() == ["iqagpt", "majority"]
+
+
+def test_a_failed_experiment_does_not_stand_for_its_fold(repository: Path, tmp_path: Path) -> None:
+    """Its revision still holds the commit's own results, of fold 1."""
+    folder = Path(shutil.copytree(repository, tmp_path / "copy"))
+    dvc = (sys.executable, "-m", "dvc")
+    call(folder, *dvc, "exp", "run", "--quiet", "--queue", "-S", "split.fold=3")
+    notes = find_folds(folder)[1]
+    assert any("left out, DVC says 'Queued'" in note for note in notes)
+    call(folder, *dvc, "exp", "run", "--quiet", "--run-all", may_fail=True)
+    folds, notes = find_folds(folder)
+    assert [fold.number for fold in folds] == [0, 1, 2]
+    assert any("left out, DVC says 'Failed'" in note for note in notes)
 
 
 def test_no_repository_and_no_experiment_are_one_message(tmp_path: Path) -> None:
