@@ -217,11 +217,8 @@ def render(found: Gathered) -> str:
 
 def _incomplete(found: Gathered) -> list[str]:
     numbers = [fold.number for fold in found.folds]
-    parts = [
-        f"fold {number} is missing (dvc exp run -S split.fold={number})"
-        for number in range(numbers[-1])
-        if number not in numbers
-    ]
+    missing = [number for number in range(numbers[-1]) if number not in numbers]
+    parts = [f"no fold {', '.join(map(str, missing))} (dvc exp run -S split.fold={missing[0]})"] if missing else []
     if found.untested:
         several = len(found.untested)
         parts.append(f"{several} of {several + found.patients} patients never test ({', '.join(found.untested)})")

@@ -150,7 +150,7 @@ def test_missing_folds_and_patients_who_never_test_are_named() -> None:
     found = gather(parts, draws=200, seed=1)
     assert found.untested == ("P2", "P4", "P5")
     text = render(found)
-    assert "fold 1 is missing (dvc exp run -S split.fold=1)" in text
+    assert "no fold 1 (dvc exp run -S split.fold=1)" in text
     assert "3 of 5 patients never test (P2, P4, P5)" in text
     whole = gather([replace(fold(0, *sorted(everyone)), everyone=everyone)], draws=200, seed=1)
     assert "INCOMPLETE" not in render(whole)

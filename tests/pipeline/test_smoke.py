@@ -148,7 +148,7 @@ def test_folds_as_queued_experiments_become_one_table(copy: Workspace) -> None:
     copy.check("dvc", "exp", "run", "--run-all", timeout=1200)
     text = copy.check("python", "-m", "iqagpt.cli", "folds", "--draws", "200")
     assert "2 folds, 2 patients" in text
-    assert "fold 0 is missing" in text
+    assert "no fold 0, 1 (dvc exp run -S split.fold=0)" in text
     assert "2 of 4 patients never test (P001, P002)" in text
     assert "TOO FEW PATIENTS: 2." in text
     assert "nan" not in text.lower().split()
