@@ -3,7 +3,8 @@
 One row per image of val and test: ``image_id, split, method, caption``, the four criteria and ``unparsed``. Scores run
 from 1 (best) to 4 (worst) and may be fractional for regressors; an empty lesion conspicuity means "no lesion";
 ``unparsed`` joins by ``;`` the criteria that could not be read from the caption. A method may add a probability for every
-score, columns `probability_columns`; then every image has an expected score besides the stated one.
+score, columns `probability_columns`; then every image has an expected score besides the stated one. A method that rests on frozen
+models says in `WEIGHTS` which: `BUILTIN`, or their hash or name.
 """
 
 from pathlib import Path
@@ -17,6 +18,10 @@ from iqagpt.criteria import ALWAYS_SCORED, BEST, KEYS, SCORES, WORST
 from iqagpt.errors import ArtifactError
 
 COLUMNS = ("image_id", "split", "method", "caption", *KEYS, "unparsed")
+#: Column of the frozen models that a method rests on, and their name where they are the small ones of this package.
+WEIGHTS, BUILTIN = "weights", "builtin"
+#: Probabilities of one criterion may miss 1 by this much.
+_ROUNDED = 1e-3
 #: Classes that are not a score: no lesion, and a criterion that the caption does not state readably.
 NONE, UNPARSED = "none", "unparsed"
 
@@ -76,19 +81,21 @@ def read_predictions(path: str | Path, split: str) -> pd.DataFrame:
     -------
     DataFrame
         Columns `COLUMNS`: the criteria as float64 (NaN for no lesion and where unparsed), text empty where missing; and
-        the probabilities, if the method gives them.
+        the probabilities and `WEIGHTS`, if the method gives them.
 
     Raises
     ------
     ArtifactError
-        If the table is missing, lacks columns, repeats an image, or holds a score that is not a number.
+        If the table is missing, lacks columns, repeats an image, or holds a score that is not a number or probabilities that are
+        none.
     """
     table = read_table(path)
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise ArtifactError(f"{path}: not a table of predictions: no column {', '.join(missing)}; run dvc repro")
     given = [column for key in KEYS for column in probability_columns(key) if column in table]
-    table = table.loc[table["split"] == split, [*COLUMNS, *given]].reset_index(drop=True)
+    further = [WEIGHTS] if WEIGHTS in table else []
+    table = table.loc[table["split"] == split, [*COLUMNS, *given, *further]].reset_index(drop=True)
     repeated = table.loc[table["image_id"].duplicated(), "image_id"]
     if len(repeated):
         raise ArtifactError(f"{path}: image_id '{repeated.iloc[0]}' is given twice; expected one row per image")
@@ -99,6 +106,11 @@ def read_predictions(path: str | Path, split: str) -> pd.DataFrame:
     for column in given:
         if not table[column].between(0, 1).all():
             raise ArtifactError(f"{path}: {column}: expected probabilities from 0 to 1; run dvc repro")
+    for key in KEYS:
+        if set(probability_columns(key)) <= set(given):
+            total = table[probability_columns(key)].sum(axis=1)
+            if (abs(total - 1) > _ROUNDED).any():
+                raise ArtifactError(f"{path}: probabilities of {key} do not sum to 1 in every row; run dvc repro")
     return table
 
 

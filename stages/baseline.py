@@ -38,7 +38,7 @@ def main(
     with create_artifact(output, "baseline") as writer:
         scores = module.fit_predict(section, images, open_pretrained(pretrained), writer)
         writer.info.update(name=name, window_hu=list(images.window_hu))
-    write_table(predictions, prediction_table(images.held_out(), scores, name))
+    write_table(predictions, prediction_table(images.held_out(), scores, name, writer.info.get("source")))
 
 
 app = stage_app(main)

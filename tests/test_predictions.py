@@ -128,3 +128,13 @@ def test_a_method_without_probabilities_has_no_expected_scores(tmp_path: Path) -
 def test_a_probability_above_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"noise_p2: expected probabilities from 0 to 1"):
         read(tmp_path, with_probabilities(noise_p2=1.5))
+
+
+def test_probabilities_that_miss_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="probabilities of noise do not sum to 1"):
+        read(tmp_path, with_probabilities(noise_p2=0.5))
+
+
+def test_the_frozen_models_of_a_method_are_kept(tmp_path: Path) -> None:
+    assert read(tmp_path, table().assign(weights="builtin"))["weights"].tolist() == ["builtin", "builtin"]
+    assert "weights" not in read(tmp_path, table())

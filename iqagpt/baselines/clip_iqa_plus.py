@@ -11,11 +11,11 @@ way between 4 and 5 would never be reached.
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
+from iqagpt.baselines.absence import absence_cut
 from iqagpt.baselines.clip_rivals import TOGETHER, ClipParams, clip_scorer, prepare_clip
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.clip.context import Seen, encode, fit_context
@@ -94,26 +94,6 @@ def _side_by_side(curves: dict[str, pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(curves, axis=1)
     table.columns = [f"{key}_{loss}" for key, loss in table.columns]
     return table.reset_index()
-
-
-def absence_cut(scores: np.ndarray, absent: np.ndarray) -> float:
-    """Return the score above which "no lesion" is right most often; of equally good ones the highest.
-
-    Parameters
-    ----------
-    scores : ndarray, (N,)
-        Of lesion conspicuity, "no lesion" being 5.
-    absent : ndarray, (N,), bool
-        Where there is no lesion.
-    """
-    order = np.argsort(scores, kind="stable")
-    ranked, none = scores[order], absent[order]
-    # Cut k has the k lowest scores below it: right are lesions among them and absences among the others.
-    right = np.concatenate([[0], np.cumsum(~none)]) + none.sum() - np.concatenate([[0], np.cumsum(none)])
-    cuts = np.concatenate([[ranked[0] - 1], (ranked[1:] + ranked[:-1]) / 2, [WORST[LESION]]])
-    tied = np.concatenate([[False], ranked[1:] == ranked[:-1], [False]])
-    best = np.where(tied, -1, right)
-    return float(cuts[len(cuts) - 1 - best[::-1].argmax()])
 
 
 def load_scorer(artifact: Artifact) -> Scorer:

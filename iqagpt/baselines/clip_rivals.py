@@ -15,10 +15,10 @@ from iqagpt.clip.quality import Prompts
 from iqagpt.clip.stored import FACTS, open_clip, save_clip
 from iqagpt.clip.tokens import ClipTokens
 from iqagpt.device import pick_device
+from iqagpt.predictions import BUILTIN
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer, window_batches
 
-BUILTIN = "builtin"
 #: Images in one batch; a large CLIP on images of 512 px takes 200 MB an image.
 TOGETHER = 8
 

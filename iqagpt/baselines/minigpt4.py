@@ -33,6 +33,7 @@ from iqagpt.minigpt.builtin import (
     wrap_tokenizer,
 )
 from iqagpt.minigpt.fitting import Learned, StageTwo, encode, fit_projection
+from iqagpt.predictions import BUILTIN
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer, window_batches
 from iqagpt.training import build_seeded
@@ -117,6 +118,7 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     writer.table("curve", pd.concat(curve).assign(epoch=range(1, sum(map(len, curve)) + 1)))
     _save(model, params, images.image_size, pretrained, writer)
     writer.info["trained"] = trained
+    writer.info["source"] = BUILTIN if builtin else params.model
     held_out = images.held_out()
     draws = [in_order(len(held_out))[batch] for batch in in_batches(len(held_out), params.describe_batch)]
     table = read_captions(_describe(model, load_images(held_out, draws, device), params.max_tokens))

@@ -29,7 +29,8 @@ class Params(HeadsParams):
 
 def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    return _scores(fit_heads(params, images, pretrained, OUTPUTS, cross_entropy, writer))
+    asked = [images.held_out()]
+    return _scores(*fit_heads(params, images, pretrained, OUTPUTS, cross_entropy, writer, asked))
 
 
 def load_scorer(artifact: Artifact) -> Scorer:

@@ -76,13 +76,14 @@ def fit_heads(
     outputs: dict[str, int],
     make_loss: LossFactory,
     writer: ArtifactWriter,
-) -> dict[str, np.ndarray]:
-    """Fit a model on ``train``, store it, and return its raw outputs for the held-out images.
+    asked: Sequence[ScoredImages],
+) -> list[dict[str, np.ndarray]]:
+    """Fit a model on ``train``, store it, and return its raw outputs for some of the images.
 
     Returns
     -------
-    dict
-        (N, size), float32, per criterion.
+    list of dict
+        For each of `asked`: (N, size), float32, per criterion.
     """
     model = build_seeded(
         lambda: MultiHeadViT(pretrained.encoder, params.hidden, images.image_size, outputs), params.seed
@@ -94,11 +95,11 @@ def fit_heads(
     save_weights(writer, model)
     writer.info["config"] = model.config
     writer.table("curve", curve)
-    held_out = images.held_out()
-    draws = [in_order(len(held_out))[batch] for batch in in_batches(len(held_out), params.batch_size)]
-    found = _run(
-        model, tqdm(load_images(held_out, draws, pick_device()), "scores", len(draws), unit="batch", disable=None)
-    )
+    found = []
+    for part in asked:
+        draws = [in_order(len(part))[batch] for batch in in_batches(len(part), params.batch_size)]
+        batches = tqdm(load_images(part, draws, pick_device()), "scores", len(draws), unit="batch", disable=None)
+        found.append(_run(model, batches))
     checkpoint.remove()
     return found
 

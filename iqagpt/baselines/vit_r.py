@@ -1,10 +1,11 @@
 """ViT-R: image-only multi-task regression with the mean squared error (paper 3.2, Fig. 5b).
 
 Not stated in the paper: how regression treats "no lesion". Here it continues the scale of lesion conspicuity as 5, beyond
-the least conspicuous lesion, and an output above 4.5 is read back as "no lesion".
+the least conspicuous lesion, and is read back above the output that is right most often on the training images.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,16 @@ from torch import nn
 from torch.nn import functional
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
+from iqagpt.baselines.absence import NO_LESION, absence_cut
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
-from iqagpt.criteria import BEST, KEYS, SCORES, WORST
+from iqagpt.criteria import BEST, KEYS, WORST
 from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
 
-NO_LESION = len(SCORES) + 1
+LESION = "lesion_conspicuity"
 #: Heads predict the distance from here, so that an untrained model starts in the middle of the scale.
 MIDDLE = (BEST + WORST) / 2
 OUTPUTS = dict.fromkeys(KEYS, 1)
@@ -34,18 +36,28 @@ class Params(HeadsParams):
 
 def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
-    return _scores(fit_heads(params, images, pretrained, OUTPUTS, squared_error, writer))
+    train = images.subset("train")
+    asked = [train, images.held_out()]
+    learned, found = fit_heads(params, images, pretrained, OUTPUTS, squared_error, writer, asked)
+    absent_above = absence_cut(_continuous(learned)[LESION].to_numpy(), train.table[LESION].isna().to_numpy())
+    writer.info["absent_above"] = absent_above
+    return _scores(found, absent_above)
 
 
 def load_scorer(artifact: Artifact) -> Scorer:
     """Load what `fit_predict` wrote; see `iqagpt.scorers`."""
-    return load_heads(artifact, OUTPUTS, _scores, "fractional scores")
+    # Models of older versions say "no lesion" half way between 4 and 5.
+    absent_above = artifact.info.get("absent_above", NO_LESION - 0.5)
+    return load_heads(artifact, OUTPUTS, partial(_scores, absent_above=absent_above), "fractional scores")
 
 
-def _scores(outputs: dict[str, np.ndarray]) -> pd.DataFrame:
-    scores = pd.DataFrame({key: MIDDLE + values[:, 0].astype(float) for key, values in outputs.items()})
-    absent = scores["lesion_conspicuity"] > NO_LESION - 0.5
-    return scores.assign(lesion_conspicuity=scores["lesion_conspicuity"].mask(absent))
+def _continuous(outputs: dict[str, np.ndarray]) -> pd.DataFrame:
+    return pd.DataFrame({key: MIDDLE + values[:, 0].astype(float) for key, values in outputs.items()})
+
+
+def _scores(outputs: dict[str, np.ndarray], absent_above: float) -> pd.DataFrame:
+    scores = _continuous(outputs)
+    return scores.assign(**{LESION: scores[LESION].mask(scores[LESION] > absent_above)})
 
 
 def squared_error(images: ScoredImages, device: torch.device) -> Loss:

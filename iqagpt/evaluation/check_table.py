@@ -5,8 +5,10 @@ both within rounding (Brown and Heathers, GRIM test, Soc. Psychol. Personal. Sci
 do not (`iqagpt.evaluation.paper`).
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -93,7 +95,7 @@ def check_file(file: Path, images: int | None) -> Verdict:
     """
     table = load_text_table(file, "check-table")
     ours = {"here", "criterion", "images"} <= set(table.columns)
-    grids = _own_grids(table, file.stem) if ours else [_wide_grid(table, file.name, images)]
+    grids = _own_grids(table, file) if ours else [_wide_grid(table, file.name, images)]
     verdict = check_grids(grids)
     if not verdict.means + verdict.shares:
         raise InputError(
@@ -104,31 +106,40 @@ def check_file(file: Path, images: int | None) -> Verdict:
 
 def check_results(folder: Path) -> Verdict:
     """Check Tables 2 to 4 of a folder ``results``."""
-    tables = {name: load_text_table(folder / f"{name}.csv", "check-table") for name in ("table2", "table3", "table4")}
-    return check_grids([grid for name, table in tables.items() for grid in _own_grids(table, name)])
+    files = [folder / f"{name}.csv" for name in ("table2", "table3", "table4")]
+    return check_grids([grid for file in files for grid in _own_grids(load_text_table(file, "check-table"), file)])
 
 
-def _own_grids(table: pd.DataFrame, title: str) -> list[Grid]:
+def _own_grids(table: pd.DataFrame, file: Path) -> list[Grid]:
     cells: dict[str, dict[str, dict[str, str]]] = {}
     images: dict[str, int] = {}
-    for row in table.to_dict("records"):
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
         if not row["here"]:
             continue
-        measure, name = row.get("measure", "accuracy"), row.get("method") or row.get("variant")
+        for column in ("here", "images"):
+            if row[column] and not _is_number(row[column]):
+                raise InputError(f"{file}, line {line}: {column}: expected a number, got '{row[column]}'")
+        measure, name = row.get("measure", "accuracy"), row.get("method") or row.get("variant") or ""
         cells.setdefault(measure, {}).setdefault(name, {})[row["criterion"]] = f"{float(row['here']):.6f}"
         if measure == "accuracy" and row["images"] and name != MEAN:
             images[name] = int(float(row["images"]))
     return [
-        Grid(f"{title}, {measure}", rows, images if measure == "accuracy" else {}) for measure, rows in cells.items()
+        Grid(f"{file.stem}, {measure}", rows, images if measure == "accuracy" else {})
+        for measure, rows in cells.items()
     ]
 
 
 def _wide_grid(table: pd.DataFrame, title: str, images: int | None) -> Grid:
     names, *columns = table.columns
-    cells = {
-        _as_mean(row[names]): {_as_mean(column): row[column] for column in columns if _is_number(row[column])}
-        for row in table.to_dict("records")
-    }
+    cells: dict[str, dict[str, str]] = {}
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
+        name = _as_mean(row[names])
+        if name in cells and name == MEAN:
+            raise InputError(f"{title}, line {line}: a second row of means; check tables with one each")
+        # The same name in two rows, as of two measures: both are checked.
+        name = f"{name} (line {line})" if name in cells else name
+        figures = {_as_mean(column): _without_percent(row[column]) for column in columns}
+        cells[name] = {column: text for column, text in figures.items() if _is_number(text)}
     return Grid(title, cells, {name: images for name in cells if name != MEAN} if images else {})
 
 
@@ -160,7 +171,9 @@ def _check_shares(grid: Grid) -> Iterator[str | None]:
             if column == MEAN:
                 continue
             count = float(text) * images
-            if abs(count - round(count)) <= _half_digit(text) * images * (1 + 1e-6):
+            if not 0 <= count <= images:
+                yield f"{grid.title}, row {name}, {column}: {text} is no share: expected 0 to 1, or 0 % to 100 % with the sign"
+            elif abs(count - round(count)) <= _half_digit(text) * images * (1 + 1e-6):
                 yield None
             else:
                 yield f"{grid.title}, row {name}, {column}: {text} is no share of {images} images ({count:.2f} of them)"
@@ -180,9 +193,14 @@ def _as_mean(name: str) -> str:
     return MEAN if name.strip().lower() in _MEANS else name.strip()
 
 
+def _without_percent(text: str) -> str:
+    """Turn ``54.5 %`` into ``0.545``, of the same last digit; other text stays."""
+    number = text.removesuffix("%").strip()
+    return str(Decimal(number).scaleb(-2)) if text.endswith("%") and _is_number(number) else text
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

@@ -17,7 +17,7 @@ from iqagpt.criteria import ALWAYS_SCORED, KEYS
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation.audits import check_disjoint
 from iqagpt.evaluation.captions import count_captions
-from iqagpt.predictions import labels, read_predictions
+from iqagpt.predictions import BUILTIN, WEIGHTS, labels, read_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,12 @@ class Comparison:
     def score_source(self) -> str:
         """Where the truth comes from: ``simulated`` or ``reader``."""
         return "+".join(sorted(self.truth["score_source"].unique()))
+
+    @property
+    def builtin(self) -> list[str]:
+        """Methods that rest on the small frozen models of this package instead of published ones."""
+        tables = self.predictions.items()
+        return [method for method, table in tables if WEIGHTS in table and (table[WEIGHTS] == BUILTIN).any()]
 
 
 def load_comparison(

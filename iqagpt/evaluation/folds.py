@@ -22,6 +22,7 @@ import yaml
 
 from iqagpt.agreement.bootstrap import FEW, intervals
 from iqagpt.criteria import KEYS
+from iqagpt.data.split import PRETRAIN
 from iqagpt.errors import InputError
 from iqagpt.evaluation.estimates import Estimates, difference, ratio
 from iqagpt.evaluation.rivals import holm, sign_flip_p, smallest_p
@@ -29,6 +30,9 @@ from iqagpt.evaluation.tables import ORACLES, markdown, with_interval
 
 IQAGPT = "iqagpt"
 _METRICS, _PATIENTS, _PARAMS = "metrics/evaluate.json", "results/patients.csv", "params.yaml"
+_SPLIT = "data/split/manifest.csv"
+#: States of an experiment that has no results of its own.
+_UNFINISHED = ("Queued", "Running", "Failed")
 _RUN = "run dvc exp run --queue -S 'split.fold=range(0,5)' and dvc queue start"
 #: Measures whose means over criteria are gathered.
 _MEASURES = ("accuracy", "plcc", "srocc")
@@ -36,12 +40,16 @@ _MEASURES = ("accuracy", "plcc", "srocc")
 
 @dataclass(frozen=True)
 class Fold:
-    """One experiment: its name, ``split.fold``, evaluation metrics, and right scores by method and patient."""
+    """One experiment: its name, ``split.fold``, evaluation metrics, and right scores by method and patient.
+
+    ``everyone``: patients of all its sides but ``pretrain``; empty where the split is not known any more.
+    """
 
     name: str
     number: int
     metrics: dict[str, Any]
     patients: pd.DataFrame
+    everyone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,15 @@ class Gathered:
         By method: accuracy over all patients, ``value, lower, upper``; IQAGPT less it, ``difference``,
         ``difference_lower``, ``difference_upper``; ``p``, ``p_holm``.
     patients : int
+    untested : tuple of str
+        Patients of the split that test in none of these folds.
     """
 
     folds: tuple[Fold, ...]
     by_fold: pd.DataFrame
     pooled: pd.DataFrame
     patients: int
+    untested: tuple[str, ...]
 
 
 def find_folds(root: Path) -> tuple[list[Fold], list[str]]:
@@ -102,13 +113,18 @@ def find_folds(root: Path) -> tuple[list[Fold], list[str]]:
     # The commit itself comes last: it fills a fold for which there is no experiment.
     for row in sorted((row for row in rows if row["rev"] != "workspace"), key=lambda row: row["Experiment"] is None):
         name, rev = row["Experiment"] or "HEAD", row["rev"]
+        if row.get("State") in _UNFINISHED:
+            # What such a revision holds are the results of the commit that it began with.
+            notes.append(f"{name}: left out, DVC says '{row['State']}'; see dvc queue logs {name}")
+            continue
         try:
             params = _read(root, _PARAMS, rev)
             if _other_params(params) != wanted:
                 notes.append(f"{name}: left out, its params differ from {_PARAMS} in more than split.fold")
                 continue
             number = int(yaml.safe_load(params)["split"]["fold"])
-            fold = Fold(name, number, json.loads(_read(root, _METRICS, rev)), _patients(_read(root, _PATIENTS, rev)))
+            patients = _patients(_read(root, _PATIENTS, rev))
+            fold = Fold(name, number, json.loads(_read(root, _METRICS, rev)), patients, _everyone(root, rev))
         except (DvcException, SCMError, OSError, KeyError, ValueError) as error:
             notes.append(f"{name}: left out, its results cannot be read ({' '.join(str(error).split())[:200]})")
             continue
@@ -155,7 +171,9 @@ def gather(folds: list[Fold], *, draws: int, seed: int) -> Gathered:
         )
     tables = {method: every[every["method"] == method].sort_values("patient_id") for method in methods}
     pooled = _pool(tables, draws=draws, seed=seed)
-    return Gathered(tuple(folds), by_fold, pooled, every["patient_id"].nunique())
+    tested = set(every["patient_id"])
+    untested = sorted({patient for fold in folds for patient in fold.everyone} - tested)
+    return Gathered(tuple(folds), by_fold, pooled, len(tested), tuple(untested))
 
 
 def render(found: Gathered) -> str:
@@ -164,6 +182,7 @@ def render(found: Gathered) -> str:
     parts = [
         f"# Cross-validation over patients: {len(numbers)} folds, {found.patients} patients\n",
         f"Experiments: {', '.join(f'{fold.number}: {fold.name}' for fold in found.folds)}. Higher is better throughout.\n",
+        *_incomplete(found),
         "## By fold (means over criteria)\n",
     ]
     grid = [["Method", "Measure", *(f"Fold {number}" for number in numbers), "Mean", "SD"]]
@@ -194,6 +213,20 @@ def render(found: Gathered) -> str:
             f"**TOO FEW PATIENTS: {found.patients}.** No interval or test from fewer than {FEW} is to be trusted."
         )
     return "\n".join(parts) + "\n"
+
+
+def _incomplete(found: Gathered) -> list[str]:
+    numbers = [fold.number for fold in found.folds]
+    missing = [number for number in range(numbers[-1]) if number not in numbers]
+    parts = [f"no fold {', '.join(map(str, missing))} (dvc exp run -S split.fold={missing[0]})"] if missing else []
+    if found.untested:
+        several = len(found.untested)
+        parts.append(f"{several} of {several + found.patients} patients never test ({', '.join(found.untested)})")
+    names = dict.fromkeys(name for fold in found.folds for name, one in fold.metrics.items() if isinstance(one, dict))
+    partly = [name for name in names if name not in set(found.pooled["method"])]
+    if partly:
+        parts.append(f"not in every fold, and left out: {', '.join(partly)}")
+    return [f"**INCOMPLETE: {'; '.join(parts)}.** All numbers are of the rest.\n"] if parts else []
 
 
 def _pool(tables: dict[str, pd.DataFrame], *, draws: int, seed: int) -> pd.DataFrame:
@@ -227,6 +260,17 @@ def _read(root: Path, path: str, rev: str) -> str:
     from dvc.api import read
 
     return read(path, repo=str(root), rev=rev, encoding="utf-8")
+
+
+def _everyone(root: Path, rev: str) -> frozenset[str]:
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        split = pd.read_csv(io.StringIO(_read(root, _SPLIT, rev)), dtype=str)
+        return frozenset(split.loc[split["split"] != PRETRAIN, "patient_id"])
+    except (DvcException, SCMError, OSError, KeyError, ValueError):
+        return frozenset()
 
 
 def _patients(text: str) -> pd.DataFrame:

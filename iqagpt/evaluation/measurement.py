@@ -22,6 +22,8 @@ from iqagpt.predictions import expected_scores, labels
 from iqagpt.score_metrics import accuracy_by_variant, unparsed_rate
 
 COLUMNS = ("method", "measure", "key", "value", "lower", "upper", "interval", "images", "patients")
+#: Entries of the metrics files that fall with quality; all others rise.
+LOWER_IS_BETTER = ("brier", "calibration_error", "mae", "mae_expected", "rps", "unparsed")
 #: There is an entry for these even where nothing is defined.
 _ALWAYS = ("captioning", "accuracy", "plcc", "srocc")
 
@@ -159,7 +161,8 @@ def measure_by_variant(data: Comparison) -> dict[str, Any]:
 
 def _head(data: Comparison) -> dict[str, Any]:
     patients = int(data.truth["patient_id"].nunique())
-    return {"n_images": len(data.truth), "n_patients": patients, "score_source": data.score_source}
+    head = {"n_images": len(data.truth), "n_patients": patients, "score_source": data.score_source}
+    return head | {"lower_is_better": ", ".join(LOWER_IS_BETTER)}
 
 
 def _plain(data: Comparison, table: pd.DataFrame) -> dict[str, Any]:

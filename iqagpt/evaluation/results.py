@@ -108,7 +108,7 @@ def evaluate(
         method=IQAGPT, oracles=ORACLES, **options,
     )  # fmt: skip
     cells = interval_table({IQAGPT: variant_estimates(test, IQAGPT)}, test, **options)
-    tables = table_rows(estimates) | {
+    tables = table_rows(estimates, test.builtin) | {
         "table4": table4_rows(cells),
         "estimates": estimates,
         "rivals": rivals,

@@ -51,7 +51,7 @@ def render_statistics(data: Comparison, tables: Mapping[str, pd.DataFrame], metr
             *_lesions(data, found, methods),
             *_confusion(tables["confusion_matrices"]),
             *_calibration(data, found),
-            *_fidelity(tables),
+            *_fidelity(data, tables),
             *_audits(data, found, tables["levels"]),
         ]
     )
@@ -94,7 +94,10 @@ def _rivals(data: Comparison, rivals: pd.DataFrame) -> Iterator[str]:
 
 def _ordinal(found: Mapping[tuple[str, str, str], Any], methods: Sequence[str]) -> Iterator[str]:
     yield "## Ordinal measures\n"
-    yield "Means over three criteria, without lesion conspicuity. MAE in score steps; rounded scores elsewhere.\n"
+    yield (
+        "Means over three criteria, without lesion conspicuity. MAE in score steps; rounded scores elsewhere. Higher is better but "
+        "for MAE.\n"
+    )
     yield markdown(
         [
             ["Method", *(_NAMES[measure] for measure in MEASURES)],
@@ -114,7 +117,7 @@ def _lesions(data: Comparison, found: Mapping[tuple[str, str, str], Any], method
     if LESION not in data.criteria:
         return
     lesions = int(data.truth["lesion_conspicuity"].notna().sum())
-    yield "## Lesions: found, and scored\n"
+    yield "## Lesions: found, and scored (higher is better)\n"
     yield f"Of {len(data.truth)} images {lesions} have a lesion by the reader's scores.\n"
     yield markdown(
         [
@@ -161,12 +164,12 @@ def _calibration(data: Comparison, found: Mapping[tuple[str, str, str], Any]) ->
     yield markdown(grid)
 
 
-def _fidelity(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+def _fidelity(data: Comparison, tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     yield "## PSNR, SSIM and RMSE against NDCT\n"
-    if "fidelity" not in tables:
-        yield "No reference image is known.\n"
+    if "fidelity" not in tables or tables["fidelity"].empty:
+        yield "No image has a reference to compare it with.\n"
         return
-    yield "Means over the images of each variant, inside the display window:\n"
+    yield "Means over the images of each variant, inside the display window (PSNR, SSIM: higher is better; RMSE: lower):\n"
     grid = [["Variant", *(_NAMES[name] for name in fidelity.MEASURES), "Images"]]
     for row in tables["fidelity"].itertuples():
         grid.append([row.variant, *(f"{getattr(row, name):.3f}" for name in fidelity.MEASURES), str(row.images)])
@@ -176,11 +179,11 @@ def _fidelity(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         "reader where it is negative, RMSE where it is positive). They need the reference, which no method above is given.\n"
     )
     table = tables["fidelity_correlations"].set_index(["fidelity", "measure", "criterion"])
-    grid = [["", "Measure", *(_SHORT[key] for key in KEYS)]]
+    grid = [["", "Measure", *(_SHORT[key] for key in data.criteria)]]
     for name in fidelity.MEASURES:
         for measure in ("plcc", "srocc"):
-            cells = [with_interval(*table.loc[(name, measure, key), ["value", "lower", "upper"]]) for key in KEYS]
-            grid.append([_NAMES[name], _NAMES[measure], *cells])
+            rows = [table.loc[(name, measure, key), ["value", "lower", "upper"]] for key in data.criteria]
+            grid.append([_NAMES[name], _NAMES[measure], *(with_interval(*row) for row in rows)])
     yield markdown(grid)
 
 

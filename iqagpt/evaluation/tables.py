@@ -62,13 +62,15 @@ class EvaluateParams:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
 
 
-def table_rows(estimates: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def table_rows(estimates: pd.DataFrame, builtin: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
     """Return Tables 1 to 3 as long tables, one row per method and number.
 
     Parameters
     ----------
     estimates : DataFrame
         From `iqagpt.evaluation.measurement.interval_table`.
+    builtin : sequence of str
+        Methods that rest on this package's small frozen models.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def table_rows(estimates: pd.DataFrame) -> dict[str, pd.DataFrame]:
                 row
                 for method in _methods(here, measures)
                 for measure, keys in measures.items()
-                for row in _method_rows(here, method, measure, keys)
+                for row in _method_rows(here, method, measure, keys, builtin)
             ]
         )
         for name, measures in columns.items()
@@ -196,6 +198,9 @@ def _head(data: Comparison, unparsed: Mapping[str, float]) -> Iterator[str]:
     yield "* Scores run from 1 (best) to 4 (worst)"
     unread = ", ".join(f"{method} {rate:.1%}" for method, rate in unparsed.items() if rate)
     yield f"* Scores that could not be read from a caption (counted as wrong): {unread or 'none'}"
+    if data.builtin:
+        names = ", ".join(data.builtin)
+        yield f"* With `builtin` weights, far smaller than the published ones, of which their rank says little: {names}"
     absent = [name for name in TRIVIAL if name not in data.predictions]
     if absent:
         yield f"* Not enabled in evaluate.baselines, though any result should be seen beside it: {', '.join(absent)}"
@@ -208,12 +213,14 @@ def _methods(here: Numbers, measures: Mapping[str, Any]) -> list[str]:
     return [name for name in names if any(measure in numbers[name] for measure in measures)]
 
 
-def _method_rows(here: Numbers, method: str, measure: str, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _method_rows(
+    here: Numbers, method: str, measure: str, keys: Sequence[str], builtin: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     printed = paper.PRINTED.get(method, {}).get(measure, {})
     for key in keys:
         yield {
             "method": method,
-            "role": _role(method, method in here),
+            "role": "builtin weights" if method in builtin else _role(method, method in here),
             "measure": key if measure == "captioning" else measure,
             "criterion": None if measure == "captioning" else key,
             **_numbers(here.get(method, {}).get(measure, {}).get(key)),

@@ -24,7 +24,7 @@ _TEXT = {
 _MEASURES = {"accuracy": "Accuracy", "plcc": "PLCC", "srocc": "SROCC"}
 _ROLES = {
     "oracle": "oracle: told the image's kind, a bound and no rival", "floor": "floor", "trivial baseline": "trivial",
-    "paper only": "paper only",
+    "paper only": "paper only", "builtin weights": "builtin weights, far smaller than the published ones",
 }  # fmt: skip
 _EVALUATE = "metrics/evaluate.json"
 

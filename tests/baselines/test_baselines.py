@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from iqagpt.artifacts import create_artifact
+from iqagpt.baselines import vit_r
 from iqagpt.baselines.commonest import commonest_scores
 from iqagpt.baselines.noise_sd import noise_sd
 from iqagpt.baselines.predictions import nearest_score, prediction_table
@@ -12,6 +13,7 @@ from iqagpt.captioner.image_encoder import EncoderParams
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.criteria import KEYS, caption_to_scores
+from iqagpt.models import open_model
 from iqagpt.scored_images import open_scored_images
 
 START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
@@ -57,6 +59,17 @@ def test_captions_say_what_the_columns_say(images, tmp_path):
 def test_regression_is_not_rounded(images, tmp_path):
     values = predict("vit_r", images, tmp_path)["noise"].astype(float)
     assert (values != values.round()).any()
+
+
+def test_regression_says_no_lesion_at_least_as_rightly_as_the_commonest_answer(images, tmp_path):
+    with create_artifact(tmp_path / "m", "baseline") as writer:
+        vit_r.fit_predict(vit_r.Params(**RECIPE | {"epochs": 2}), images, START, writer)
+        writer.info.update(name="vit_r", window_hu=list(images.window_hu))
+    train = images.subset("train")
+    absent = train.table["lesion_conspicuity"].isna().to_numpy()
+    scores = open_model(tmp_path / "m").scorer.score([train.pixels_hu(index) for index in range(len(train))])
+    right = (scores["lesion_conspicuity"].isna().to_numpy() == absent).mean()
+    assert right >= max(absent.mean(), 1 - absent.mean())
 
 
 def test_majority_gives_every_image_the_commonest_scores(images, tmp_path):

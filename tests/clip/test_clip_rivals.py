@@ -228,15 +228,3 @@ def test_best_epoch_needs_val(images, tmp_path):
 def test_directions_are_two_a_criterion(fitted):
     stored = read_json(fitted[0] / "clip_iqa_plus/directions.json")
     assert {key: np.shape(stored[key]) for key in KEYS} == dict.fromkeys(KEYS, (2, 16))
-
-
-def test_the_cut_for_no_lesion_is_the_one_that_is_right_most_often():
-    scores = np.array([4.3, 2.0, 4.1, 3.0, 4.2, 4.0])
-    absent = np.array([True, False, True, False, True, False])
-    cut = clip_iqa_plus.absence_cut(scores, absent)
-    assert 4.0 < cut < 4.1
-    assert (scores > clip_iqa_plus.absence_cut(scores, ~np.zeros(6, bool))).all()
-    assert not (scores > clip_iqa_plus.absence_cut(scores, np.zeros(6, bool))).any()
-    same = np.full(5, 4.2)  # nothing to tell them apart by: the commoner answer
-    assert (same > clip_iqa_plus.absence_cut(same, np.array([True, True, True, False, False]))).all()
-    assert not (same > clip_iqa_plus.absence_cut(same, np.array([True, False, False, False, True]))).any()

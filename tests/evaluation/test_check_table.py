@@ -64,6 +64,29 @@ def test_shares_must_be_whole_numbers_of_images(tmp_path: Path) -> None:
     assert problems(text, tmp_path, images=1000) == []
 
 
+def test_percentages_are_shares_and_bare_numbers_above_one_are_none(tmp_path: Path) -> None:
+    assert problems("name,a,b,mean\nx,77.5%,52 %,64.75%\n", tmp_path, images=200) == []
+    assert problems("name,a,b,mean\nx,77.3%,52%,65%\n", tmp_path, images=200) == [
+        "table.csv, row x, a: 0.773 is no share of 200 images (154.60 of them)"
+    ]
+    assert "no share: expected 0 to 1" in problems("name,a,b,mean\nx,77.5,.5,39\n", tmp_path, images=200)[0]
+
+
+def test_rows_of_one_name_are_both_checked(tmp_path: Path) -> None:
+    text = "name,a,b,mean\nx,.5,.7,.90\nx,.5,.7,.6\n"
+    assert problems(text, tmp_path) == ["table.csv, row x: the mean is given as .90, but its 2 entries average to 0.6"]
+    with pytest.raises(InputError, match="line 4: a second row of means"):
+        problems("name,a,b\nx,.5,.7\nmean,.5,.7\nAverage,.5,.7\n", tmp_path)
+
+
+def test_what_is_no_finite_number_is_no_figure(tmp_path: Path) -> None:
+    assert problems("name,a,b,c,mean\nx,.5,nan,.7,.6\n", tmp_path) == []
+    file = own_tables(tmp_path, 0.5, 0.5) / "table2.csv"
+    file.write_text(file.read_text().replace(",0.5,", ",half,", 1))
+    with pytest.raises(InputError, match=r"table2\.csv, line 2: here: expected a number"):
+        check_file(file, None)
+
+
 def own_tables(folder: Path, mean: float, share: float) -> Path:
     rows = [
         ("iqagpt", "accuracy", key, value, 128) for key, value in (("noise", share), ("other", 0.5), ("mean", mean))

@@ -46,7 +46,7 @@ def test_metrics_have_the_agreed_shape(data: Comparison) -> None:
     estimates = {method: found[method] for method in METHODS}
     rivals = compare_rivals(estimates, right, method="iqagpt", oracles=("majority_by_variant",), draws=200, seed=1)
     metrics = metrics_of(data, table, rivals)
-    assert set(metrics) == {*METHODS, "score_source", "n_images", "n_patients"}
+    assert set(metrics) == {*METHODS, "score_source", "n_images", "n_patients", "lower_is_better"}
     assert (metrics["score_source"], metrics["n_images"], metrics["n_patients"]) == ("simulated", 8, 4)
     assert {"captioning", "accuracy", "plcc", "srocc", "unparsed", "interval"} <= set(metrics["iqagpt"])
     assert set(metrics["iqagpt"]["accuracy"]) == {*KEYS, "mean"}

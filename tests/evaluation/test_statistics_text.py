@@ -1,5 +1,7 @@
 """The statistics beyond the paper's tables, for reading: every section, whatever is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,7 +82,15 @@ def test_what_is_not_known_is_said(results: Results) -> None:
     tables["estimates"] = estimates[~estimates["measure"].isin(["rps", "brier", "mae_expected"])]
     text = render_statistics(data, tables, results.metrics)
     assert "No method gives probabilities." in text
-    assert "No reference image is known." in text
+    assert "No image has a reference to compare it with." in text
+
+
+def test_a_criterion_that_was_not_asked_for_has_no_column(results: Results) -> None:
+    asked = tuple(key for key in KEYS if key != "lesion_conspicuity")
+    text = render_statistics(replace(results.test, criteria=asked), results.tables, results.metrics)
+    head = text[text.index("## PSNR") :].split("| Measure |", 1)[1].splitlines()[0]
+    assert "Noise" in head
+    assert "Lesion" not in head
 
 
 def test_metrics_are_finite_and_have_intervals(results: Results) -> None:

@@ -119,6 +119,23 @@ def test_head_says_what_the_numbers_are(data: Comparison, tables: dict[str, pd.D
     assert "not for diagnosis" in head
 
 
+def test_builtin_weights_are_called_so(data: Comparison) -> None:
+    small = data.predictions["vit_r"].assign(weights="builtin")
+    other = data.predictions["majority"].assign(weights="0123abcd")
+    data = replace(data, predictions=data.predictions | {"vit_r": small, "majority": other})
+    assert data.builtin == ["vit_r"]
+    tables = {
+        **table_rows(estimates(METHODS_HERE), data.builtin),
+        "table4": table4_rows(estimates({"iqagpt": BY_VARIANT})),
+    }
+    text = render(data, tables, {})
+    assert (
+        "* With `builtin` weights, far smaller than the published ones, of which their rank says little: vit_r\n"
+        in text
+    )
+    assert "| vit_r = ViT-R (builtin weights)" in text
+
+
 def test_a_real_readers_scores_are_not_called_simulated(data: Comparison, tables: dict[str, pd.DataFrame]) -> None:
     text = render(replace(data, truth=data.truth.assign(score_source="reader")), tables, {})
     assert "SIMULATED" not in text

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, scored_run: Path) -> Path:
 
 def test_metrics_have_the_agreed_shape_and_values(folder: Path) -> None:
     metrics = json.loads((folder / "results.json").read_text())
-    assert set(metrics) == {*METHODS, "score_source", "n_images", "n_patients"}
+    assert set(metrics) == {*METHODS, "score_source", "n_images", "n_patients", "lower_is_better"}
     assert metrics["score_source"] == "simulated"
     assert set(metrics["iqagpt"]["captioning"]) == set(METRICS)
     assert metrics["iqagpt"]["captioning"]["bleu_4"] == 1

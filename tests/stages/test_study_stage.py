@@ -182,6 +182,7 @@ def test_clip_learns_what_a_study_knows_and_finds_no_lesion(root, name):
         assert artifact.info["facts"] == ["blur", "dose"]
         table = read_table(root / f"predictions/{fold}/{name}.csv")
         assert len(table) == 4
+        assert (table["weights"] == "builtin").all()
         assert table["caption"].str.contains("Subjective visual lesion conspicuity: no lesion").all()
         assert table["lesion_conspicuity"].isna().all() and table["noise"].between(1, 4).all()
 
@@ -211,6 +212,7 @@ def test_tables_say_what_was_not_scored_and_how_it_was_tested(root):
     assert "each of 3 folds is predicted by models that were fitted without its patients" in text
     assert "Lesions: found, and scored" not in text
     assert "TOO FEW PATIENTS: 3" in text
+    assert "| clip_iqa = CLIP-IQA (builtin weights)" in text
     assert set(open_artifact(root / "results", "results").table("confusion")["criterion"]) == {
         "noise", "small_structures", "diagnostic_confidence",
     }  # fmt: skip
