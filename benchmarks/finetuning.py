@@ -63,7 +63,8 @@ def make_images(folder: Path, count: int) -> ScoredImages:
         writer.array("ndct", (count, SIDE, SIDE), np.int16)[:] = rng.integers(-200, 300, (count, SIDE, SIDE), np.int16)
         writer.manifest(pd.DataFrame([{**row, "row": i, "pixel_spacing_mm": 0.7} for i, row in enumerate(rows)]))
         writer.info.update(window_hu=[-160.0, 240.0], variants=["ndct"])
-    scores = [{**row, "score_source": "simulated", **dict.fromkeys(KEYS, int(rng.integers(1, 5)))} for row in rows]
+    marks = {"score_source": "simulated", "consensus": 1}
+    scores = [{**row, **marks, **dict.fromkeys(KEYS, int(rng.integers(1, 5)))} for row in rows]
     with create_artifact(folder / "captions", "captions") as writer:
         writer.manifest(caption_scores(pd.DataFrame(scores)))
         build_tokenizer(CaptionParams("presets/none.txt")).save(writer.path)

@@ -12,13 +12,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from iqagpt.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 FLOAT_FORMAT = "%.6g"
@@ -53,11 +55,11 @@ class ArtifactWriter:
         _reserve(file)
         return array
 
-    def manifest(self, table: pd.DataFrame) -> None:
+    def manifest(self, table: "pd.DataFrame") -> None:
         """Write ``manifest.csv``, one row per item."""
         self.table("manifest", table)
 
-    def table(self, name: str, table: pd.DataFrame) -> None:
+    def table(self, name: str, table: "pd.DataFrame") -> None:
         """Write ``<name>.csv``; see `write_table`."""
         write_table(self.path / f"{name}.csv", table)
 
@@ -141,11 +143,11 @@ class Artifact:
         self.info = info
 
     @property
-    def manifest(self) -> pd.DataFrame:
+    def manifest(self) -> "pd.DataFrame":
         """The manifest, one row per item; see `read_table` for types."""
         return self.table("manifest")
 
-    def table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> "pd.DataFrame":
         """Read ``<name>.csv``."""
         return read_table(self.path / f"{name}.csv")
 
@@ -199,13 +201,13 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     r"""Write a CSV table: columns in the order given, ``\n`` line ends, six digits, empty for missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_text(path, table.to_csv(index=False, lineterminator="\n", float_format=FLOAT_FORMAT))
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path) -> "pd.DataFrame":
     """Read a CSV table that `write_table` wrote.
 
     Identifiers stay text (``001`` is not 1), an empty cell is the only missing value (``N/A`` is text), and columns of whole
@@ -216,6 +218,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     ArtifactError
         If the file is missing or not a table.
     """
+    import pandas as pd  # here: assessing images reads no table, and is to start soon
+
     file = Path(path)
     if not file.is_file():
         raise ArtifactError(f"{file}: no such table; run dvc repro")

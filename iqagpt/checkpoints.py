@@ -1,4 +1,4 @@
-"""Checkpoints of a fit, so that a killed stage continues where it was.
+"""The epochs of a fit and its checkpoints, so that a killed stage continues where it was.
 
 They lie outside a stage's ``outs``, which DVC deletes before the stage runs: in ``.iqagpt/checkpoints`` of the working folder,
 or where ``IQAGPT_CHECKPOINTS`` says (``off``: nowhere). Its key is a hash of everything that decides the result: parameters,
@@ -14,10 +14,12 @@ import shutil
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from tqdm import tqdm
 
+from iqagpt import processes
 from iqagpt.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,67 @@ class Checkpoint:
         """Delete the checkpoint: the fit is over and its result is stored."""
         if self._file is not None:
             shutil.rmtree(self._file.parent, ignore_errors=True)
+
+
+class Resumable(Protocol):
+    """A fit under way.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done.
+    """
+
+    epoch: int
+
+    def run_epoch(self) -> dict[str, float]:
+        """Run one epoch and return its row of the curve: ``epoch, lr`` and losses."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs; tensors may be the live ones."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state, whose tensors lie on the CPU."""
+
+
+def run_epochs(
+    fitting: Resumable,
+    epochs: int,
+    name: str,
+    device: torch.device,
+    checkpoint: Checkpoint,
+    state: dict[str, Any] | None,
+) -> None:
+    """Run a fit to its end, and leave the global random state as it was.
+
+    Parameters
+    ----------
+    fitting : Resumable
+    epochs : int
+        That it has in all.
+    name : str
+        Shown beside the progress.
+    device : torch.device
+        That it draws on.
+    checkpoint : Checkpoint
+        Written between epochs. The caller removes it once the result is stored.
+    state : dict or None
+        To go on from, as ``checkpoint.open`` returned it.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if state is not None:
+            fitting.restore(state)
+            logger.info("continuing after epoch %d of %d", fitting.epoch, epochs)
+        quiet = True if processes.rank() else None
+        left = range(fitting.epoch, epochs)
+        progress = tqdm(left, name, epochs, initial=fitting.epoch, unit="epoch", disable=quiet)
+        for _ in progress:
+            row = {key: value for key, value in fitting.run_epoch().items() if key != "epoch"}
+            progress.set_postfix({key: f"{value:.3f}" for key, value in row.items() if key != "lr"})
+            values = ", ".join(f"{key} {value:.4g}" for key, value in row.items())
+            logger.info("epoch %d of %d: %s", fitting.epoch, epochs, values)
+            if processes.rank() == 0 and checkpoint.due():
+                checkpoint.save(fitting.state())
 
 
 def open_checkpoint() -> Checkpoint:

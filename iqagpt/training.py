@@ -7,7 +7,6 @@ On the CPU equal inputs give equal bytes, also when a fit is killed and continue
 seed and the epoch. Several processes share each batch (`iqagpt.processes`).
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,18 +16,15 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from iqagpt import processes
 from iqagpt.batches import Draw, feeder, in_batches, in_order, load_images, shuffled
-from iqagpt.checkpoints import Checkpoint, key_of
+from iqagpt.checkpoints import Checkpoint, key_of, run_epochs
 from iqagpt.config import check_least
 from iqagpt.device import compiled, mixed_precision
 from iqagpt.errors import ArtifactError, InputError, ParamsError
 from iqagpt.scored_images import ScoredImages
 from iqagpt.seeding import item_rng
-
-logger = logging.getLogger(__name__)
 
 #: Maps a model, images (B, 1, H, W) and their indices in a table to a scalar loss, mean over the batch. The model is called as
 #: the one given to `fit` would be, and has its methods.
@@ -157,19 +153,7 @@ def fit(
     checkpoint = checkpoint or Checkpoint(None)
     state = checkpoint.open(_key(model, recipe, train, val)) if checkpoint.enabled else None
     fitting = Fitting(model, make_loss, train=train, val=val, recipe=recipe, device=device)
-    if state is not None:
-        fitting.restore(state)
-        logger.info("continuing after epoch %d of %d", fitting.epoch, recipe.epochs)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        epochs = range(fitting.epoch, recipe.epochs)
-        quiet = True if processes.rank() else None
-        progress = tqdm(epochs, type(model).__name__, recipe.epochs, initial=fitting.epoch, unit="epoch", disable=quiet)
-        for _ in progress:
-            row = fitting.run_epoch()
-            progress.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k.endswith("loss")})
-            logger.info("epoch %d of %d: %s", fitting.epoch, recipe.epochs, _describe(row))
-            if processes.rank() == 0 and checkpoint.due():
-                checkpoint.save(fitting.state())
+    run_epochs(fitting, recipe.epochs, type(model).__name__, device, checkpoint, state)
     return fitting.finish()
 
 
@@ -324,10 +308,6 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def _describe(row: dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
 
 
 def summarise_curve(curve: pd.DataFrame, recipe: Recipe) -> dict[str, float]:

@@ -14,6 +14,7 @@ from iqagpt.artifacts import create_artifact, write_metrics
 from iqagpt.captioner.pretrained import KIND
 from iqagpt.captioner.pretraining import PretrainParams, make_pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.checkpoints import open_checkpoint
 from iqagpt.config import load_section
 from iqagpt.device import pick_device
 from iqagpt.scored_images import open_scored_images
@@ -31,10 +32,11 @@ def main(
     """Pre-train the captioner, or take its weights from a checkpoint, or state that it starts at random."""
     section = load_section(params, "pretrain", PretrainParams)
     images = open_scored_images(variants, split, captions)
-    tokenizer = CaptionTokenizer.load(captions)
+    tokenizer, checkpoint = CaptionTokenizer.load(captions), open_checkpoint()
     with create_artifact(output, KIND) as writer:
-        result = make_pretrained(section, images, tokenizer, pick_device(), writer)
+        result = make_pretrained(section, images, tokenizer, pick_device(), writer, checkpoint)
     write_metrics(metrics, result)
+    checkpoint.remove()
 
 
 app = stage_app(main)

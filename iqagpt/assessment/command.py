@@ -1,5 +1,6 @@
 """The command ``iqagpt assess``: options, exit status, what goes to stdout (data) and to stderr (talk)."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -74,8 +75,9 @@ class _Options:
 
 def _run(inputs: list[Path], model: Path | None, options: _Options) -> None:
     # Imported here: help and wrong options are to be answered without them.
-    from iqagpt.assessment.inputs import found_inputs
-    from iqagpt.assessment.shipped import captioner_folder
+    with _uncollected():
+        from iqagpt.assessment.inputs import found_inputs
+        from iqagpt.assessment.shipped import captioner_folder
 
     with _model_errors():
         folder = captioner_folder(model)
@@ -84,7 +86,7 @@ def _run(inputs: list[Path], model: Path | None, options: _Options) -> None:
             _tell_problems(found)
             typer.echo("nothing to assess", err=True)
             raise typer.Exit(NOTHING_USABLE)
-        with _model_errors():
+        with _model_errors(), _uncollected():
             from iqagpt.assessment.assessor import load_assessor
 
             assessor = load_assessor(folder)
@@ -161,6 +163,17 @@ def _is_complete(output: Path, form: str, *, resume: bool, force: bool) -> bool:
     if not force and output.exists():
         raise typer.BadParameter(f"--output: {output} is there already; --force to replace it")
     return False
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage: imports make objects that stay, and looking through them again and again takes part of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

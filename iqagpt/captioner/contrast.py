@@ -1,6 +1,7 @@
 """Contrast of images and captions, a pre-training objective (paper 2.2, reference 13; `iqagpt.captioner.objectives`)."""
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,3 +67,10 @@ class Contrast(nn.Module):
         self.image_queue, self.text_queue = all_images[: self.length], all_texts[: self.length]
         self.key_queue = all_keys[: self.length]
         return torch.stack(losses).mean(), images @ texts.T / self.temperature
+
+    def _load_from_state_dict(self, state: dict[str, torch.Tensor], prefix: str, *others: Any) -> None:
+        # Queues grow from nothing: loading takes their length as it comes.
+        for name in ("image_queue", "text_queue", "key_queue"):
+            if prefix + name in state:
+                setattr(self, name, getattr(self, name).new_empty(state[prefix + name].shape))
+        super()._load_from_state_dict(state, prefix, *others)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.batches import feeder, in_batches, shuffled, turn
@@ -24,6 +23,7 @@ from iqagpt.captioner.objectives import OBJECTIVES, Batch, ObjectiveParams, Obje
 from iqagpt.captioner.pretrained import save_pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
+from iqagpt.checkpoints import Checkpoint, key_of, run_epochs
 from iqagpt.config import given_file
 from iqagpt.data.split import PRETRAIN, TRAIN
 from iqagpt.errors import ArtifactError, ParamsError
@@ -78,6 +78,7 @@ def make_pretrained(
     tokenizer: CaptionTokenizer,
     device: torch.device,
     writer: ArtifactWriter,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """Write what fine-tuning starts from, and return figures for a metrics file.
 
@@ -90,6 +91,8 @@ def make_pretrained(
     device : torch.device
     writer : ArtifactWriter
         Of ``models/pretrained``.
+    checkpoint : Checkpoint, optional
+        See `pretrain_captioner`.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def make_pretrained(
     writer.info["source"] = params.source
     model, curve = None, pd.DataFrame(columns=["epoch", "lr", *OBJECTIVES])
     if params.source == "objectives":
-        model, curve = pretrain_captioner(params, images, tokenizer, device)
+        model, curve = pretrain_captioner(params, images, tokenizer, device, checkpoint)
         result |= {"epochs": len(curve), "losses": summarise_pretraining(curve)}
     elif params.source == "checkpoint":
         model = build_seeded(lambda: new_captioner(params, images, tokenizer), params.seed)
@@ -116,7 +119,11 @@ def make_pretrained(
 
 
 def pretrain_captioner(
-    params: PretrainParams, images: ScoredImages, tokenizer: CaptionTokenizer, device: torch.device
+    params: PretrainParams,
+    images: ScoredImages,
+    tokenizer: CaptionTokenizer,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Captioner, pd.DataFrame]:
     """Build a captioner and fit it to the objectives.
 
@@ -127,6 +134,8 @@ def pretrain_captioner(
         Of all splits; those of ``train`` and ``pretrain`` are used.
     tokenizer : CaptionTokenizer
     device : torch.device
+    checkpoint : Checkpoint, optional
+        Continued from, where it fits, and written between epochs. The caller removes it once the result is stored.
 
     Returns
     -------
@@ -149,19 +158,13 @@ def pretrain_captioner(
     model = build_seeded(
         lambda: Objectives(new_captioner(params, images, tokenizer), params.objectives, params.settings, tokenizer),
         params.seed,
-    ).to(device)
-    optimizer = torch.optim.AdamW(decay_groups(model, params.weight_decay), lr=params.lr, betas=(0.9, params.beta2))
-    fitting = _Fitting(model, optimizer, images, tokenizer, params, device)
-    curve = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(params.seed)  # dropout, word masks and negatives draw from the global generator
-        model.train()
-        progress = tqdm(range(params.epochs), desc="pre-training", unit="epoch", disable=None)
-        for epoch in progress:
-            losses = fitting.run_epoch(epoch)
-            curve.append({"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"], **losses})
-            progress.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-    return model.student.cpu().eval(), pd.DataFrame(curve, columns=["epoch", "lr", *OBJECTIVES])
+    )
+    checkpoint = checkpoint or Checkpoint(None)
+    key = key_of("pretrain", repr(params), images.fingerprint(), tensors=model.state_dict())
+    state = checkpoint.open(key) if checkpoint.enabled else None
+    fitting = _Fitting(model, images, tokenizer, params, device)
+    run_epochs(fitting, params.epochs, "pre-training", device, checkpoint, state)
+    return model.student.cpu().eval(), pd.DataFrame(fitting.curve, columns=["epoch", "lr", *OBJECTIVES])
 
 
 def new_captioner(params: PretrainParams, images: ScoredImages, tokenizer: CaptionTokenizer) -> Captioner:
@@ -176,28 +179,34 @@ def summarise_pretraining(curve: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 class _Fitting:
-    """What an epoch needs: images on their way to the device, captions as padded ids, and as numbers equal where captions are."""
+    """Pre-training under way, a `checkpoints.Resumable`; `curve` holds one row an epoch."""
 
     def __init__(
         self,
         model: Objectives,
-        optimizer: torch.optim.Optimizer,
         images: ScoredImages,
         tokenizer: CaptionTokenizer,
         params: PretrainParams,
         device: torch.device,
     ) -> None:
-        self.model, self.optimizer, self.params, self.device = model, optimizer, params, device
+        self.model, self.params, self.device = model.to(device), params, device
+        groups = decay_groups(model, params.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=params.lr, betas=(0.9, params.beta2))
+        self.epoch, self.curve = 0, []
         self.count = len(images)
         self.load = feeder(images, device)
         captions = images.table["caption"]
         self.ids = pad(tokenizer.encode(captions.tolist()), tokenizer.pad_id).to(device)
+        # Numbers that are equal where captions are.
         self.keys = torch.from_numpy(pd.factorize(captions)[0].astype(np.int64)).to(device)
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Fit for one epoch; return the mean loss of each active objective."""
-        rng = item_rng(self.params.seed, "pretrain", str(epoch))
-        draw = shuffled(self.count, self.params.seed, epoch, augment=True)
+    def run_epoch(self) -> dict[str, float]:
+        """Fit for one epoch; return its row: the mean loss of each active objective."""
+        if not self.epoch:
+            torch.manual_seed(self.params.seed)  # dropout, word masks and negatives draw from the global generator
+        self.model.train()
+        rng = item_rng(self.params.seed, "pretrain", str(self.epoch))
+        draw = shuffled(self.count, self.params.seed, self.epoch, augment=True)
         places = in_batches(self.count, self.params.batch_size)
         totals: dict[str, float] = {}
         loaded = self.load(draw[where] for where in places)
@@ -205,10 +214,13 @@ class _Fitting:
             chosen = torch.as_tensor(draw.indices[where], device=self.device)
             turns, flips = (torch.as_tensor(rng.integers(n, size=len(where)), device=self.device) for n in (4, 2))
             batch = Batch(pixels, turn(pixels, turns, flips), self.ids[chosen], self.keys[chosen])
-            losses = self._step(batch, epoch + step / len(places), rng)
+            losses = self._step(batch, self.epoch + step / len(places), rng)
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + loss.item() * len(where)
-        return {name: total / self.count for name, total in totals.items()}
+        self.epoch += 1
+        losses = {name: total / self.count for name, total in totals.items()}
+        self.curve.append({"epoch": self.epoch, "lr": self.optimizer.param_groups[0]["lr"], **losses})
+        return self.curve[-1]
 
     def _step(self, batch: Batch, epoch: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         for group in self.optimizer.param_groups:
@@ -220,3 +232,24 @@ class _Fitting:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
         self.optimizer.step()
         return losses
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "curve": self.curve,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": [generator.get_state() for generator in self._generators()],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.epoch, self.curve = state["epoch"], state["curve"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        # Those of a CPU and of a GPU, or of the CPU alone where it goes on without a GPU.
+        for generator, random in zip(self._generators(), state["random"], strict=False):
+            generator.set_state(random)
+
+    def _generators(self) -> list[torch.Generator]:
+        own = [torch.default_generator]
+        return [*own, torch.cuda.default_generators[self.device.index or 0]] if self.device.type == "cuda" else own

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from iqagpt.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(slots=True)
@@ -45,8 +47,10 @@ class Rejections:
         )
         self._rows.setdefault(name, (reason, remedy))
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """Return the list as a table: file, reason, remedy, sorted by file."""
+        import pandas as pd  # here: what only reads images does without
+
         rows = [(file, *self._rows[file]) for file in sorted(self._rows)]
         return pd.DataFrame(rows, columns=["file", "reason", "remedy"])
 

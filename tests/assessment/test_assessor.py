@@ -1,5 +1,6 @@
 """One slice or many in HU: scores by the parser, each slice by itself, warnings, refusals."""
 
+import gc
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import iqagpt
-from iqagpt.assessment import shipped
+from iqagpt.assessment import command, shipped
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.ct import AIR_HU
 from iqagpt.errors import ArtifactError, InputError
@@ -106,6 +107,17 @@ def test_importing_the_package_and_the_command_loads_no_heavy_library():
         "import sys, iqagpt, iqagpt.cli; sys.exit(bool({'torch', 'pandas', 'timm', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_assessing_starts_without_pandas():
+    code = "import sys, iqagpt.assessment.running; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_garbage_is_left_alone_at_the_start_only():
+    with command._uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_maps_come_from_the_explaining_part(assessor):

@@ -1,5 +1,6 @@
-"""Stage ``train``: killed and started again; in several processes; and the image-only models' stage likewise."""
+"""Stage ``train``: killed and started again; in several processes. Stages ``pretrain`` and ``baseline`` likewise."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -23,12 +24,26 @@ RECIPE = {
     "weight_decay": 0.02, "beta2": 0.95, "clip_norm": 1.0, "augment": True, "keep": "best", "seed": 1,
 }  # fmt: skip
 TEXT = TextParams(32, 1, 1, 2, 64, 0.1)
+PRETRAINING = {
+    "source": "objectives", "weights": "presets/none.txt", "encoder": dataclasses.asdict(ENCODER),
+    "text": dataclasses.asdict(TEXT), "objectives": {"contrast": 1.0, "language": 1.0, "image": 1.0, "matching": 1.0},
+    "settings": {
+        "embedding": 16, "queue": 64, "momentum": 0.9, "distillation": 0.4, "temperature": 0.07, "masked_words": 0.15,
+        "emphasis": 6.0, "masked_patches": 0.3,
+    },
+    **{key: value for key, value in RECIPE.items() if key not in ("augment", "keep")},
+}  # fmt: skip
 PARAMS = {
+    "pretrain": PRETRAINING,
     "train": RECIPE,
     "baseline": {"vit_c": {"hidden": 16, **RECIPE}},
 }
-#: Where each stage puts what the next reads, and its last option.
-STAGES = {"train": ["--metrics", "metrics.json"], "baseline vit_c": ["--predictions", "predictions.csv"]}
+#: Options of each stage beside those of all.
+STAGES = {
+    "pretrain": ["--metrics", "metrics.json"],
+    "train": ["--pretrained=../pretrained", "--metrics", "metrics.json"],
+    "baseline vit_c": ["--pretrained=../pretrained", "--predictions", "predictions.csv"],
+}
 
 
 @pytest.fixture
@@ -38,7 +53,6 @@ def start(scored_run, tmp_path):
     with create_artifact(tmp_path / "pretrained", KIND) as writer:
         save_pretrained(writer, ENCODER, TEXT)
     inputs = [f"--{kind}={scored_run / kind}" for kind in ("variants", "captions", "split")]
-    inputs.append(f"--pretrained={tmp_path / 'pretrained'}")
 
     def start(
         stage: str, folder: str, epochs: int = RECIPE["epochs"], batch_size: int = 8, **variables: str
@@ -46,7 +60,7 @@ def start(scored_run, tmp_path):
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         params = yaml.safe_load((tmp_path / "params.yaml").read_text())
-        for section in (params["train"], params["baseline"]["vit_c"]):
+        for section in (params["pretrain"], params["train"], params["baseline"]["vit_c"]):
             section.update(epochs=epochs, batch_size=batch_size)
         (place / "params.yaml").write_text(yaml.safe_dump(params))
         name, *item = stage.split()
