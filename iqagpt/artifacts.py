@@ -230,8 +230,9 @@ def read_table(path: str | Path) -> "pd.DataFrame":
     for column in table.columns:
         values = table[column]
         if column not in TEXT_COLUMNS and values.dtype == float and values.isna().any():
-            whole = values.dropna()
-            if (whole == whole.round()).all() and column in INTEGER_COLUMNS:
+            known = values.dropna()
+            # inf equals its own rounding, and no integer column can hold it.
+            if column in INTEGER_COLUMNS and np.isfinite(known).all() and (known == known.round()).all():
                 table[column] = values.astype("Int64")
     return table
 

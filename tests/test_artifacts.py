@@ -184,6 +184,13 @@ def test_scores_with_gaps_are_integers(tmp_path: Path) -> None:
     assert read["z_mm"].dtype == np.float64
 
 
+def test_a_score_that_is_infinite_stays_for_the_reader_of_the_table_to_refuse(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("image_id,noise\na,inf\nb,\n")
+    assert read_table(file)["noise"].tolist()[0] == float("inf")
+
+
+
 def test_fractional_scores_stay_fractional(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image_id,lesion_conspicuity\na,\nb,3.25\nc,2\n")
     assert read_table(tmp_path / "t.csv")["lesion_conspicuity"].tolist()[1:] == [3.25, 2.0]
