@@ -201,6 +201,9 @@ def _unpack_member(
         if error.errno not in _NAME_ERRORS:
             raise
         _lost(rejected, archive, "a member has an impossible name", "unpack it yourself", part=member.filename)
+    except NotImplementedError:  # Windows packs large files by a method (Deflate64) that few others read
+        reason = "a member is packed by a method that is not read here"
+        _lost(rejected, archive, reason, "unpack it yourself", part=member.filename)
     except Exception as error:  # zlib.error, lzma.LZMAError, BadZipFile and others have no common base
         path.unlink(missing_ok=True)
         reason = f"a member cannot be unpacked ({type(error).__name__})"

@@ -156,6 +156,20 @@ def test_a_full_disk_is_not_the_archives_fault(tmp_path, monkeypatch):
     assert not (tmp_path / "scratch").exists()
 
 
+def test_a_method_that_is_not_read_here(tmp_path):
+    root = tmp_path / "root"
+    write_patient(root, "L067")
+    with zipfile.ZipFile(root / "windows.zip", "w") as archive:
+        archive.writestr("a.dcm", b"x" * 50)
+    whole = bytearray((root / "windows.zip").read_bytes())
+    deflate64 = 9
+    whole[8] = whole[whole.find(b"PK\1\2") + 10] = deflate64
+    (root / "windows.zip").write_bytes(whole)
+    (row,) = find(make_params(root)).rejected.table().to_dict("records")
+    assert "method" in row["reason"]
+    assert row["remedy"] == "unpack it yourself"
+
+
 def test_folders_within_folders_of_an_archive_are_limited(tmp_path):
     root = tmp_path / "root"
     write_patient(root, "L067")
