@@ -108,10 +108,9 @@ def _walk(root: Path, rejected: Rejections) -> Iterator[Path]:
     # Data folders are often links. These come last: what lies below the root as well keeps its own place, and a link back
     # to a folder already seen ends there.
     seen: set[str] = set()
-    folders, links = [root], deque[Path]()
+    folders, links = [(root, os.path.realpath(root))], deque[tuple[Path, str]]()
     while folders or links:
-        folder = folders.pop() if folders else links.popleft()
-        place = os.path.realpath(folder)
+        folder, place = folders.pop() if folders else links.popleft()
         if place in seen:
             continue
         seen.add(place)
@@ -128,8 +127,10 @@ def _walk(root: Path, rejected: Rejections) -> Iterator[Path]:
                 _lost(rejected, path, "is a link to nothing, or no plain file", "copy it again, or remove it")
             elif PROJECTIONS.search(path.name):
                 log.info("skipped raw projections: %s", path.name)
+            elif path.is_symlink():
+                links.append((path, os.path.realpath(path)))
             else:
-                (links if path.is_symlink() else below).append(path)
+                below.append((path, os.path.join(place, path.name)))
         folders += reversed(below)
 
 
