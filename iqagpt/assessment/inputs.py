@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iqagpt.data.ct_header import CTHeader, UnreadableCT
+from iqagpt.data.rejections import printable
 from iqagpt.data.sources import opened_source
 from iqagpt.errors import InputError
 from iqagpt.images import SUFFIXES, image_kind, open_image
@@ -130,11 +131,6 @@ def reason_of(error: InputError, path: Path) -> str:
     if isinstance(error, UnreadableCT):
         return f"{error.reason}; {error.remedy}"
     return str(error).removeprefix(f"{path}: ").replace(f"{path.parent}/", "")
-
-
-def printable(text: str) -> str:
-    """Return a name safe to print and to encode: control characters and undecodable bytes become "?"."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _files(path: Path, scratch: Path, search: "_Search", stack: contextlib.ExitStack) -> Iterator[tuple[Path, str]]:

@@ -29,7 +29,9 @@ from iqagpt.data.elements import PIXEL_DATA, UNDEFINED, Element, ElementReader
 from iqagpt.errors import InputError
 
 COPY_AGAIN = "copy or download the file again"
+LOSSY = "was compressed with losses, which change noise and texture", "use the original image"
 MAX_SIDE_PX = 4096
+PIXEL_SPACING_MM, THICKNESS_MM = (0.05, 10.0), (0.05, 100.0)
 #: Least cosine between the slice normal and the patient's long axis: gantry tilt passes, other planes do not.
 MIN_AXIAL_COSINE = 0.85
 
@@ -42,7 +44,7 @@ _SHORTS = (
 _TEXTS = (
     "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "LossyImageCompression", "NumberOfFrames",
     "SliceThickness", "ConvolutionKernel", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "RescaleIntercept", "RescaleSlope", "BodyPartExamined", *_IDENTITY,
+    "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "BodyPartExamined", *_IDENTITY,
 )  # fmt: skip
 #: Functional groups of enhanced CT that hold one of the elements above.
 _GROUPS = (
@@ -129,7 +131,7 @@ class CTHeader:
     pixel_spacing_mm : float
         Side of the square pixel.
     thickness_mm : float or None
-        None where the file does not say.
+        None where the file does not say, or says 0.
     kernel : str
         Reconstruction kernel such as ``B30f``; several values are joined by "/"; empty where the file does not say. A name
         that no vendor uses becomes ``unlisted-`` and four digits that stand for it.
@@ -285,7 +287,7 @@ def check_kind(values: Values) -> None:
     if values.text("BurnedInAnnotation").upper() == "YES":
         raise values.fail("has text burnt into its pixels, which may name the patient", "leave it out")
     if values.text("LossyImageCompression") == "01":
-        raise values.fail("was compressed with losses, which change noise and texture", "use the original image")
+        raise values.fail(*LOSSY)
     samples = values.whole("SamplesPerPixel")
     if samples != 1:
         raise values.fail(f"has {samples} samples per pixel, expected 1", "leave colour captures out")
@@ -325,7 +327,7 @@ def make_header(values: Values, frame: int, frames: int, *, compressed: bool) ->
         rows=rows,
         columns=columns,
         pixel_spacing_mm=_pixel_spacing(values),
-        thickness_mm=values.numbers("SliceThickness", 1)[0] if values.has("SliceThickness") else None,
+        thickness_mm=_thickness(values),
         kernel="/".join(_kernel(text) for text in values.texts("ConvolutionKernel")),
         position_mm=tuple(values.numbers("ImagePositionPatient", 3)),
         orientation=_orientation(values),
@@ -359,6 +361,9 @@ def _encoding(values: Values) -> tuple[int, bool]:
 def _rescale(values: Values) -> tuple[float, float]:
     (slope,) = values.numbers("RescaleSlope", 1)
     (intercept,) = values.numbers("RescaleIntercept", 1)
+    # "US" is unspecified; others are iodine, effective atomic number, electron density, ...
+    if values.text("RescaleType").upper() not in ("", "HU", "US"):
+        raise values.fail("holds no HU (by RescaleType), but a map of another quantity", "leave it out")
     if slope <= 0:
         raise values.fail(f"has rescale slope {slope:g}, expected > 0", "HU cannot be told: leave it out")
     return slope, intercept
@@ -369,7 +374,21 @@ def _pixel_spacing(values: Values) -> float:
     if along_rows <= 0 or not math.isclose(along_rows, along_columns, rel_tol=1e-3):
         reason = f"has pixel spacing {along_rows:g} x {along_columns:g} mm, expected square pixels"
         raise values.fail(reason, "resample it, or leave it out")
-    return along_rows
+    return _plausible(values, "pixel spacing", along_rows, PIXEL_SPACING_MM)
+
+
+def _thickness(values: Values) -> float | None:
+    (thickness,) = values.numbers("SliceThickness", 1) if values.has("SliceThickness") else (0.0,)
+    # Some writers give 0 where they do not know.
+    return _plausible(values, "slice thickness", thickness, THICKNESS_MM) if thickness else None
+
+
+def _plausible(values: Values, name: str, number: float, limits: tuple[float, float]) -> float:
+    # Filters are set in mm: what they cost, in time and memory, grows without end with the pixels in a mm.
+    if not limits[0] <= number <= limits[1]:
+        reason = f"has {name} {number:g} mm, expected {limits[0]:g} to {limits[1]:g}"
+        raise values.fail(reason, "correct it, or leave the file out")
+    return number
 
 
 def _orientation(values: Values) -> tuple[float, ...]:

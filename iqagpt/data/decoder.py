@@ -4,12 +4,14 @@ Between `iqagpt.data.dicom`, which finds the frame, and `iqagpt.data.decoding_pr
 """
 
 import atexit
+import itertools
 import os
 import selectors
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +19,22 @@ import numpy as np
 from iqagpt.data import decoding_process
 from iqagpt.data.decoding_process import JPEG, JPEG_2000, READY, REPLY, REQUEST, RLE
 
-__all__ = ["CODECS", "DecodingError", "decode_frame"]
+__all__ = ["CODECS", "DecodingError", "decode_frame", "loses_detail"]
 
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 #: Codec by transfer syntax; lossless ones, and JPEG 2000 whose header says whether it lost anything.
 CODECS = {
     "1.2.840.10008.1.2.4.57": JPEG,
     "1.2.840.10008.1.2.4.70": JPEG,
-    "1.2.840.10008.1.2.4.80": JPEG,
+    JPEG_LS: JPEG,
     "1.2.840.10008.1.2.4.90": JPEG_2000,
     "1.2.840.10008.1.2.4.91": JPEG_2000,
     "1.2.840.10008.1.2.5": RLE,
 }
+#: Markers of JPEG 2000 (COD) and JPEG (SOS; SOF of every process that transforms by cosines), and how many are looked at.
+_CODING_STYLE, _SCAN_START = 0x52, 0xDA
+_DCT_STARTS = frozenset((0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE))
+MAX_SEGMENTS = 1000
 #: Wall time, far beyond the processor time a frame may take: for a machine that is busy otherwise.
 START_SECONDS, REPLY_SECONDS = 120.0, 60.0
 
@@ -67,6 +74,37 @@ def decode_frame(syntax: str, frame: bytes, rows: int, columns: int) -> np.ndarr
             _process = None
             raise DecodingError("the decoder gave up: damaged, or too costly to decode") from error
     return np.frombuffer(words, "<u2").reshape(rows, columns)
+
+
+def loses_detail(syntax: str, frame: bytes) -> bool:
+    """Tell whether a frame was compressed with losses, by its own markers, whatever the header says.
+
+    A lossless stream that was cut to a size is not told from a whole one.
+
+    References
+    ----------
+    ISO/IEC 10918-1 B.2.2 (JPEG, start of frame), 14495-1 C.2.3 (JPEG-LS, NEAR), 15444-1 A.6.1 (JPEG 2000, transformation).
+    """
+    codec = CODECS[syntax]
+    if codec == RLE:
+        return False
+    for marker, content in itertools.islice(_segments(frame), MAX_SEGMENTS):
+        if codec == JPEG_2000 and marker == _CODING_STYLE:
+            return content[9:10] == b"\0"
+        if codec == JPEG and marker == _SCAN_START:
+            return syntax == JPEG_LS and content[-3:-2] not in (b"\0", b"")
+        if codec == JPEG and marker in _DCT_STARTS:
+            return True
+    return False
+
+
+def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the markers and contents of a stream's header."""
+    place = 2
+    while stream[place : place + 1] == b"\xff" and place + 4 <= len(stream):
+        length = max(2, int.from_bytes(stream[place + 2 : place + 4], "big"))
+        yield stream[place + 1], stream[place + 4 : place + 2 + length]
+        place += 2 + length
 
 
 class _Process:

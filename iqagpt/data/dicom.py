@@ -18,6 +18,7 @@ DICOM PS3.3 A.3 (CT Image IOD), A.38 (Enhanced CT), C.8.2.1 (CT Image module), C
 import functools
 import math
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from iqagpt.ct import AIR_HU, to_hu
 from iqagpt.data.ct_header import (
     COPY_AGAIN,
     GROUP_TAGS,
+    LOSSY,
     PER_FRAME,
     SHARED,
     TAGS,
@@ -51,7 +53,7 @@ from iqagpt.data.ct_header import (
     decode_text,
     make_header,
 )
-from iqagpt.data.decoder import CODECS, DecodingError, decode_frame
+from iqagpt.data.decoder import CODECS, DecodingError, decode_frame, loses_detail
 from iqagpt.data.elements import PIXEL_DATA, UNDEFINED, Element, ElementReader, MalformedError
 
 __all__ = [
@@ -163,8 +165,10 @@ def read_elements(path: Path, keywords: Sequence[str] | None = None) -> Dataset:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file starts like a DICOM file (preamble and ``DICM``)."""
+    """Tell whether a plain file starts like a DICOM file (preamble and ``DICM``)."""
     try:
+        if not path.is_file():  # opening a pipe would wait for a writer
+            return False
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
@@ -181,6 +185,8 @@ class _Opened:
     def __enter__(self) -> "_Opened":
         self._file = None
         try:
+            if not stat.S_ISREG(self._path.stat().st_mode):  # opening a pipe would wait for a writer
+                raise self._fail("is no plain file", "leave it out")
             self._file = self._path.open("rb")
             self._parse(self._file)
         except BaseException as error:
@@ -306,6 +312,8 @@ class _Opened:
         pixels = self._top.places[PIXEL_DATA]
         if header.compressed:
             frame = self._compressed(pixels, header)
+            if loses_detail(self._syntax, frame):
+                raise self._fail(*LOSSY)
             try:
                 return decode_frame(self._syntax, frame, header.rows, header.columns)
             except DecodingError as error:

@@ -9,6 +9,7 @@ The first step of `ingest`; `iqagpt.data.pairing` makes pairs of what is found h
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +115,7 @@ class _Search:
         self._source = source
         self._rejected = source.rejected
         self._simulated = params.low_dose == "simulated"
-        self._metadata = tcia.read_metadata(source.files)
+        self._metadata = tcia.read_metadata(source.files, source.rejected)
         self._present: set[str] = set()
         self._tcia: set[str] = set()
 
@@ -153,7 +154,7 @@ class _Search:
     def _slice(self, path: Path, relative: Path, header: CTHeader) -> SliceFile | None:
         patient_id, dose = self._identify(relative, header.identity)
         reason = remedy = ""
-        if header.thickness_mm is None or header.thickness_mm <= 0:
+        if header.thickness_mm is None:
             reason, remedy = "SliceThickness is missing", "export it with that element"
         elif self._simulated:
             patient_id, dose = patient_id or "", dose or FULL
@@ -253,8 +254,11 @@ class _Search:
 
 
 def _is_candidate(path: Path) -> bool:
-    # A damaged image keeps its suffix and is reported; a README is neither an image nor a damaged one.
-    return path.suffix.lower() in (".ima", ".dcm") or (path.name != "DICOMDIR" and is_dicom(path))
+    # A damaged image keeps its suffix and is reported; a README is neither an image nor a damaged one. What may not be read
+    # may be one.
+    if path.suffix.lower() in (".ima", ".dcm"):
+        return True
+    return path.name != "DICOMDIR" and (is_dicom(path) or not os.access(path, os.R_OK))
 
 
 def _rounded(header: CTHeader) -> CTHeader:

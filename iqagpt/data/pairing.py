@@ -127,10 +127,11 @@ def _single_patient(
     longest = max(
         series, key=lambda uid: (len(series[uid]), [item.path.as_posix() for item in series[uid]]), default=""
     )
+    remedy = "ingest one series a patient; where patients share one ID, name their folders L001, L002, ..."
     for uid in sorted(set(series) - {longest}):
         for item in series[uid]:
             reason = "belongs to a second series of the same patient, thickness and kernel"
-            rejected.add(item.path, reason, "ingest one series a patient", patient_id, part=item.part)
+            rejected.add(item.path, reason, remedy, patient_id, part=item.part)
     kept = _one_at_each_z(series.get(longest, []), rejected)
     return [SlicePair(f"{patient_id}_{k:03d}", item, None) for k, item in enumerate(kept)]
 
@@ -164,7 +165,7 @@ def _pair_patient(patient_id: str, slices: list[SliceFile], params: IngestParams
             folder, "its patient has no low-dose images, as all scanned on GE machines", "leave it out", patient_id
         )
         return []
-    if patient_id not in rejected.patients:
+    if not rejected.may_have_lost(patient_id):
         raise InputError(
             f"{patient_id} below {rejected.root}: {problem}; complete the series, or leave the patient out by listing "
             "the others in ingest.patients"

@@ -22,11 +22,14 @@ class Rejections:
         Where archives are unpacked, each into a folder of its own name.
     patients : set of str
         Patients that lost a file.
+    unknown : bool
+        Whether an archive or a folder was lost of which nobody knows whose it was.
     """
 
     root: Path
     scratch: Path | None = None
     patients: set[str] = field(default_factory=set)
+    unknown: bool = False
     _rows: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -42,21 +45,23 @@ class Rejections:
         """List a file, or a part of it, once, with the first reason found."""
         if patient_id:
             self.patients.add(patient_id)
-        name = "".join(
-            character if character.isprintable() else "?" for character in f"{self.name(path)}{'#' * bool(part)}{part}"
-        )
-        self._rows.setdefault(name, (reason, remedy))
+        name = f"{self.name(path)}{'#' * bool(part)}{part}"
+        self._rows.setdefault(name, (printable(reason), remedy))
+
+    def may_have_lost(self, patient_id: str) -> bool:
+        """Tell whether files of a patient may be among those that could not be used."""
+        return self.unknown or patient_id in self.patients
 
     def table(self) -> "pd.DataFrame":
         """Return the list as a table: file, reason, remedy, sorted by file."""
         import pandas as pd  # here: what only reads images does without
 
-        rows = [(file, *self._rows[file]) for file in sorted(self._rows)]
+        rows = [(printable(file), *self._rows[file]) for file in sorted(self._rows)]
         return pd.DataFrame(rows, columns=["file", "reason", "remedy"])
 
     def summary(self, most: int = 3) -> str:
         """Return the first reasons in one line; empty when nothing was rejected."""
-        rows = [f"{file}: {self._rows[file][0]}" for file in sorted(self._rows)[:most]]
+        rows = [f"{printable(file)}: {self._rows[file][0]}" for file in sorted(self._rows)[:most]]
         more = [f"and {len(self) - most} more"] if len(self) > most else []
         return "; ".join(rows + more)
 
@@ -78,3 +83,8 @@ class Rejections:
                 f"ingest.strict: {len(self)} rejected file(s) below {self.root}: {self.summary()}; "
                 "mend or remove them, or set ingest.strict: false to go on without them"
             )
+
+
+def printable(text: str) -> str:
+    """Return a name safe to print and to encode: control characters and undecodable bytes become "?"."""
+    return "".join(character if character.isprintable() else "?" for character in text)

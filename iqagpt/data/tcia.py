@@ -12,6 +12,7 @@ References
 doi 10.7937/9NPB-2637
 """
 
+import contextlib
 import csv
 import re
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from iqagpt.data.aapm import FULL, LOW, PROJECTIONS
 from iqagpt.data.ct_header import Identity
+from iqagpt.data.rejections import Rejections
 
 METADATA_FILE = "metadata.csv"
 MAX_METADATA_BYTES = 16 * 2**20
@@ -49,8 +51,8 @@ class Series:
     folder: str
 
 
-def read_metadata(files: Iterable[Path]) -> dict[str, Series]:
-    """Read the retriever's lists; what is none is passed over.
+def read_metadata(files: Iterable[Path], rejected: Rejections) -> dict[str, Series]:
+    """Read the retriever's lists; what is none is passed over, and what cannot be read is rejected.
 
     Returns
     -------
@@ -59,17 +61,24 @@ def read_metadata(files: Iterable[Path]) -> dict[str, Series]:
     """
     found: dict[str, Series] = {}
     for file in files:
-        if file.name != METADATA_FILE or file.stat().st_size > MAX_METADATA_BYTES:
+        if file.name != METADATA_FILE:
             continue
-        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            try:
-                for row in csv.DictReader(lines):
-                    values = [row.get(name) or "" for name in ("Subject ID", "Series Description", "File Location")]
-                    folder = re.split(r"[\\/]", values[2].rstrip("\\/"))[-1]
-                    found[row.get("Series UID") or ""] = Series(values[0], values[1], folder)
-            except csv.Error:
-                continue
+        try:
+            if file.stat().st_size <= MAX_METADATA_BYTES:
+                found |= _read_list(file)
+        except OSError as error:
+            rejected.add(file, f"cannot be read ({error.strerror})", "check name and rights")
     found.pop("", None)
+    return found
+
+
+def _read_list(file: Path) -> dict[str, Series]:
+    found: dict[str, Series] = {}
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines, contextlib.suppress(csv.Error):
+        for row in csv.DictReader(lines):
+            values = [row.get(name) or "" for name in ("Subject ID", "Series Description", "File Location")]
+            folder = re.split(r"[\\/]", values[2].rstrip("\\/"))[-1]
+            found[row.get("Series UID") or ""] = Series(values[0], values[1], folder)
     return found
 
 

@@ -140,6 +140,12 @@ def test_every_shorter_file_is_an_error(tmp_path):
         ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "8 bits allocated"),
         ({"HighBit": 15}, "high bit 15"),
         ({"RescaleSlope": 0}, "rescale slope 0"),
+        ({"RescaleType": "MGML"}, "no HU"),
+        ({"RescaleType": "Z_EFF"}, "no HU"),
+        ({"PixelSpacing": [1e-6, 1e-6]}, "pixel spacing 1e-06 mm, expected 0.05 to 10"),
+        ({"PixelSpacing": [1e6, 1e6]}, "pixel spacing"),
+        ({"SliceThickness": 1e-4}, "slice thickness 0.0001 mm, expected 0.05 to 100"),
+        ({"SliceThickness": -3}, "slice thickness"),
         ({"PixelData": None}, "truncated: 0 bytes"),
     ],
 )
@@ -150,6 +156,15 @@ def test_refused_with_reason_and_remedy(tmp_path, tags, reason):
     assert str(path) in str(caught.value)
     assert str(tmp_path) not in caught.value.reason + caught.value.remedy
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("unit", ["HU", "US", "", None])
+def test_hu_and_an_unspecified_unit_are_read(tmp_path, unit):
+    assert (read_ct(write_slice(tmp_path / "a.IMA", hu=40, RescaleType=unit)).pixels_hu == 40).all()
+
+
+def test_a_thickness_of_zero_is_none(tmp_path):
+    assert read_header(write_slice(tmp_path / "a.IMA", thickness=0)).thickness_mm is None
 
 
 def test_empty_sop_class_of_an_anonymiser_is_accepted(tmp_path):

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import encapsulate
+from openjpeg.utils import encode_array
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
+    JPEG2000,
     EnhancedCTImageStorage,
     JPEG2000Lossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
     PositronEmissionTomographyImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
@@ -17,7 +20,7 @@ from pydicom.uid import (
 )
 
 from iqagpt.data import decoder
-from iqagpt.data.decoder import DecodingError, decode_frame
+from iqagpt.data.decoder import DecodingError, decode_frame, loses_detail
 from iqagpt.data.dicom import UnreadableCT, read_ct, read_header, read_headers, read_stored
 from tests.data.dicom_files import SIDE, truncate, write_enhanced, write_slice
 
@@ -81,6 +84,35 @@ def test_jpeg_lossless(tmp_path, pixels):
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     dataset.save_as(path)
     np.testing.assert_array_equal(read_ct(path).pixels_hu, pixels)
+
+
+@pytest.mark.parametrize("wrong", ["irreversible", "baseline"])
+def test_losses_that_the_header_does_not_tell(tmp_path, pixels, wrong):
+    path = write_slice(tmp_path / "a.dcm", hu=pixels)
+    dataset = pydicom.dcmread(path)
+    if wrong == "irreversible":
+        stream, syntax = encode_array(dataset.pixel_array, bits_stored=12, signal_noise_ratios=[60]), JPEG2000
+    else:
+        stream, syntax = lossless_jpeg(dataset.pixel_array).replace(b"\xff\xc3", b"\xff\xc0", 1), JPEGLosslessSV1
+    dataset.PixelData = encapsulate([bytes(stream)])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path)
+    with pytest.raises(UnreadableCT, match="compressed with losses"):
+        read_ct(path)
+
+
+LOSSY_FILES = ["JPEG2000.dcm", "JPEG-lossy.dcm", "JPGExtended.dcm", "JPEGLSNearLossless_16.dcm"]
+LOSSLESS_FILES = ["J2K_pixelrep_mismatch.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"]
+
+
+@pytest.mark.parametrize("name", LOSSY_FILES + LOSSLESS_FILES)
+def test_losses_are_told_by_the_stream(name):
+    dataset = pydicom.dcmread(TEST_FILES / name)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    syntax = JPEGLSLossless if "JPEGLS" in name else JPEGLosslessSV1 if name.startswith("JP") else None
+    syntax = JPEG2000 if "2000" in name else syntax or dataset.file_meta.TransferSyntaxUID
+    assert loses_detail(syntax, frame) == (name in LOSSY_FILES)
 
 
 def test_sign_of_a_j2k_stream_that_its_header_contradicts():
