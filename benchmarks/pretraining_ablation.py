@@ -29,10 +29,16 @@ def run(way: str, seed: int, params_file: Path, folder: Path) -> dict:
     """Pre-train in one way, fine-tune, predict; return figures on val and the losses of pre-training."""
     params = yaml.safe_load(params_file.read_text())
     given = {**dict.fromkeys(OBJECTIVES, 1.0), **params["pretrain"]["objectives"]}
+    params["pretrain"]["objectives"]["lesion"] = 0.0  # not one of the reference's, and its path needs it in every way
+    if params["pretrain"]["encoder"]["stem"] == "focal":
+        params["pretrain"]["encoder"]["stem"] = "conv"
     params["pretrain"]["seed"] = params["train"]["seed"] = seed
     params["pretrain"]["source"] = "objectives" if WAYS[way] else "none"
     if WAYS[way]:
-        params["pretrain"]["objectives"] = {n: (given[n] or 1.0) if n in WAYS[way] else 0.0 for n in OBJECTIVES}
+        params["pretrain"]["objectives"] = {
+            "lesion": 0.0,
+            **{n: (given[n] or 1.0) if n in WAYS[way] else 0.0 for n in OBJECTIVES},
+        }
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(params, sort_keys=False))
     images = ["--variants", "data/variants", "--split", "data/split", "--params", file]

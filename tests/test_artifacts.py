@@ -190,7 +190,6 @@ def test_a_score_that_is_infinite_stays_for_the_reader_of_the_table_to_refuse(tm
     assert read_table(file)["noise"].tolist()[0] == float("inf")
 
 
-
 def test_fractional_scores_stay_fractional(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image_id,lesion_conspicuity\na,\nb,3.25\nc,2\n")
     assert read_table(tmp_path / "t.csv")["lesion_conspicuity"].tolist()[1:] == [3.25, 2.0]

@@ -3,6 +3,7 @@
 As published it is ViT-S/16 (paper 2.2) with one input channel: ``stem: linear``, patch 16, width 384, depth 12, 6 heads; at
 512 x 512 that is 1,025 tokens. The small default puts a convolutional stem before the transformer, since a linear patch
 embedding learns the local statistics of noise slowly (Xiao et al., Early convolutions help transformers see better, 2021).
+``focal`` adds to it a path that masks have taught where lesions are (`iqagpt.captioner.focal_path`).
 
 Shapes: images (B, 1, H, W) in [0, 1] -> tokens (B, 1 + H W / patch^2, width); token 0 is CLS.
 """
@@ -17,6 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional
 
+from iqagpt.captioner.focal_path import FEATURES, PRIOR, STRIDE, FocalPath
 from iqagpt.config import check_least
 from iqagpt.errors import ParamsError
 
@@ -32,15 +34,15 @@ class EncoderParams:
 
     Attributes
     ----------
-    stem : {"linear", "conv"}
-        One linear patch embedding, or stride-2 convolutions down to the patch grid.
+    stem : {"linear", "conv", "focal"}
+        One linear patch embedding; stride-2 convolutions down to the patch grid; these and a path for lesions.
     patch_size : int
-        Pixels along one side of a patch; a power of two from 8 for ``conv``. The image side must be a multiple of it.
+        Pixels along one side of a patch; a power of two from 8 except for ``linear``. The image side must be a multiple of it.
     width, depth, heads : int
         Token width, number of blocks, attention heads.
     """
 
-    stem: Literal["linear", "conv"]
+    stem: Literal["linear", "conv", "focal"]
     patch_size: int
     width: int
     depth: int
@@ -50,8 +52,10 @@ class EncoderParams:
         check_least(self, patch_size=1, width=1, depth=1, heads=1)
         if self.width % self.heads:
             raise ValueError(f"heads: expected a divisor of width {self.width}, got {self.heads}")
-        if self.stem == "conv" and (self.patch_size < 8 or self.patch_size & (self.patch_size - 1)):
-            raise ValueError(f"patch_size: expected a power of two from 8 with stem 'conv', got {self.patch_size}")
+        if self.stem != "linear" and (self.patch_size < 8 or self.patch_size & (self.patch_size - 1)):
+            raise ValueError(
+                f"patch_size: expected a power of two from 8 with stem '{self.stem}', got {self.patch_size}"
+            )
 
 
 class ConvStem(nn.Module):
@@ -82,10 +86,39 @@ class ConvStem(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (B, 1, H, W) to tokens (B, N, width)."""
+        return self.grid(images).flatten(2).transpose(1, 2)
+
+    def grid(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images (B, 1, H, W) to the tokens' grid (B, width, H / patch_size, W / patch_size)."""
         images = images.contiguous(memory_format=torch.channels_last)
         structure = self.structure_proj(self.structure(images))
         texture = self.texture_proj(texture_energy(images, self.patch_size))
-        return (structure + texture).flatten(2).transpose(1, 2)
+        return structure + texture
+
+
+class FocalStem(ConvStem):
+    """The convolutional stem, and what a path taught with masks says of lesions in each patch."""
+
+    def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **unused: Any) -> None:
+        super().__init__(img_size, patch_size, in_chans, embed_dim, **unused)
+        self.focal = FocalPath(img_size)
+        self.focal_proj = nn.Conv2d(FEATURES + 1, embed_dim, 1)
+
+    def train(self, mode: bool = True) -> "FocalStem":
+        """Set the mode of all but the path, which stays in evaluation mode: its batch statistics are part of what it learnt."""
+        super().train(mode)
+        self.focal.eval()
+        return self
+
+    def grid(self, images: torch.Tensor) -> torch.Tensor:
+        """Add the strongest evidence within each patch to structure and texture."""
+        # No gradient reaches the path from here: captions would unlearn what masks taught, as they do not say where a lesion is.
+        # It also saves the backward pass. The objective `lesion` calls the path itself.
+        with torch.no_grad():
+            logits, features = self.focal(images)
+            evidence = (logits[:, None] - PRIOR) / -PRIOR  # about 0 to 2, like the features
+            strongest = functional.max_pool2d(torch.cat([features, evidence], 1), self.patch_size // STRIDE)
+        return super().grid(images) + self.focal_proj(strongest)
 
 
 @torch.no_grad()
@@ -157,7 +190,7 @@ def build_image_encoder(params: EncoderParams, image_size: int) -> VisionTransfo
         raise ParamsError(
             f"encoder.patch_size: expected a divisor of the image side {image_size}, got {params.patch_size}"
         )
-    embed = PatchEmbed if params.stem == "linear" else ConvStem
+    embed = {"linear": PatchEmbed, "conv": ConvStem, "focal": FocalStem}[params.stem]
     return VisionTransformer(
         img_size=image_size,
         patch_size=params.patch_size,

@@ -1,10 +1,12 @@
-"""The four pre-training objectives of Medical X-VL on the captioner's own modules (paper 2.2, reference 13).
+"""The four pre-training objectives of Medical X-VL, and one of ours, on the captioner's own modules (paper 2.2, reference 13).
 
 * **contrast** draws the embeddings of an image and its caption together, across and within the modalities, against
   a queue of earlier ones from a slowly following copy of the model (the teacher);
 * **language** restores masked words of the caption, seeing the image;
 * **image** restores masked patches, told the caption;
-* **matching** tells whether image and caption belong together.
+* **matching** tells whether image and caption belong together;
+* **lesion**, not one of the four; ours: says where a lesion is, from the masks of simulated ones. It alone teaches the path of
+  the stem ``focal``, and touches nothing else.
 
 The text stack sees whole captions here, not only what went before: its layers serve as BERT's.
 
@@ -32,6 +34,7 @@ from torch.nn import functional
 
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.contrast import TEMPERATURES, Contrast
+from iqagpt.captioner.focal_path import lesion_loss
 from iqagpt.captioner.image_encoder import texture_energy
 from iqagpt.captioner.masking import WordMask, masked_blocks
 from iqagpt.captioner.text_stack import TextStack
@@ -50,9 +53,10 @@ class Weights:
     language: float
     image: float
     matching: float
+    lesion: float
 
     def __post_init__(self) -> None:
-        check_least(self, contrast=0, language=0, image=0, matching=0)
+        check_least(self, contrast=0, language=0, image=0, matching=0, lesion=0)
         if not self.active:
             raise ValueError("contrast: expected at least one objective with a weight above 0, got 0 for all")
 
@@ -122,12 +126,15 @@ class Batch:
         Captions, padded on the right.
     keys : Tensor, (B,), int64
         Equal where captions are.
+    lesions : Tensor, (B, H / 8, W / 8), bool, optional
+        Where a lesion is, placed as `images`; needed for the objective ``lesion``.
     """
 
     images: torch.Tensor
     turned: torch.Tensor
     ids: torch.Tensor
     keys: torch.Tensor
+    lesions: torch.Tensor | None = None
 
 
 class Objectives(nn.Module):
@@ -157,6 +164,9 @@ class Objectives(nn.Module):
             self.restore = RestorePatches(image_width, text_width, self.patch_size)
         self.match = nn.Linear(text_width, 2)
         self.teacher = deepcopy(captioner).requires_grad_(False)
+        if captioner.config["encoder"]["stem"] == "focal":
+            # One path: it uses its running statistics, which do not follow (see `_follow`).
+            self.teacher.image_encoder.patch_embed.focal = captioner.image_encoder.patch_embed.focal
 
     def forward(self, batch: Batch, *, trust: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Return the loss of each active objective, without its weight.
@@ -169,16 +179,22 @@ class Objectives(nn.Module):
         rng : numpy.random.Generator
             For the masked patches.
         """
+        losses = {}
+        if "lesion" in self.weights:
+            losses["lesion"] = self._lesion(batch)
+        if self.weights.keys() != losses.keys():
+            losses |= self._of_captions(batch, trust, rng)
+        return losses
+
+    def _of_captions(self, batch: Batch, trust: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         self._follow()
         seen = batch.ids != self.pad_id
         trust = trust * self.settings.distillation
-        losses, similarity = {}, None
-        image = None if set(self.weights) == {"image"} else self.student.encode_image(batch.images)
-        text = None if set(self.weights) == {"language"} else read_text(self.student.text, batch.ids, seen)
+        losses, similarity, active = {}, None, self.weights.keys() - {"lesion"}
+        image = None if active == {"image"} else self.student.encode_image(batch.images)
+        text = None if active == {"language"} else read_text(self.student.text, batch.ids, seen)
         with torch.no_grad():
-            image_taught = (
-                self.teacher.encode_image(batch.turned) if {"contrast", "language"} & set(self.weights) else None
-            )
+            image_taught = self.teacher.encode_image(batch.turned) if {"contrast", "language"} & active else None
         if "contrast" in self.weights:
             with torch.no_grad():
                 text_taught = read_text(self.teacher.text, batch.ids, seen)
@@ -235,6 +251,12 @@ class Objectives(nn.Module):
         target = texture_energy(images, self.patch_size).flatten(2).transpose(1, 2)
         hidden = hidden.flatten(1)
         return functional.smooth_l1_loss(self.restore(tokens, caption)[hidden], target[hidden])
+
+    def _lesion(self, batch: Batch) -> torch.Tensor:
+        path = self.student.image_encoder.patch_embed.focal
+        logits, _ = path.train(self.training)(batch.images)
+        path.eval()
+        return lesion_loss(logits, batch.lesions)
 
     def _matching(
         self,

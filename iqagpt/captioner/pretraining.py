@@ -1,4 +1,4 @@
-"""Pre-train the captioner with the four objectives of Medical X-VL (paper 2.2, reference 13) before it is fine-tuned.
+"""Pre-train the captioner with the objectives of Medical X-VL (paper 2.2, reference 13) before it is fine-tuned.
 
 Images are those of the training patients and of patients marked ``pretrain``, in all their qualities, with their template
 captions. The recipe's form is that of Medical X-VL: AdamW, linear warm-up, cosine.
@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from iqagpt.artifacts import ArtifactWriter
-from iqagpt.batches import feeder, in_batches, shuffled, turn
+from iqagpt.batches import Draw, feeder, in_batches, shuffled, turn
 from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.fitting import pad
+from iqagpt.captioner.focal_path import lesion_places
 from iqagpt.captioner.foreign.loading import load_into, open_imported
 from iqagpt.captioner.foreign.report import ACTIONS
 from iqagpt.captioner.image_encoder import EncoderParams
@@ -60,6 +61,7 @@ class PretrainParams(Optimisation):
         Optimisation.__post_init__(self)
         if self.source == "objectives":
             self._check_geometry()
+        self._check_focal()
 
     def _check_geometry(self) -> None:
         side = self.encoder.patch_size
@@ -70,6 +72,19 @@ class PretrainParams(Optimisation):
             )
         if (self.objectives.contrast or self.objectives.matching) and not self.text.text_layers:
             raise ValueError("text.text_layers: expected at least 1 with contrast or matching, got 0")
+
+    def _check_focal(self) -> None:
+        focal, lesion = self.encoder.stem == "focal", self.objectives.lesion
+        if lesion and not focal:
+            raise ValueError(
+                f"objectives.lesion: expected 0 with encoder.stem '{self.encoder.stem}', or stem 'focal', got {lesion}"
+            )
+        if focal and self.source != "checkpoint" and not (self.source == "objectives" and lesion):
+            raise ValueError(
+                "encoder.stem: 'focal' has a path that must be taught where lesions are: expected source 'objectives' with "
+                f"objectives.lesion above 0, source 'checkpoint', or stem 'conv', got source '{self.source}' with "
+                f"objectives.lesion {lesion}"
+            )
 
 
 def make_pretrained(
@@ -111,6 +126,10 @@ def make_pretrained(
         if file is None:
             raise ParamsError("pretrain.weights: source 'checkpoint' needs a folder; iqagpt weights import makes one")
         report = load_into(model, open_imported(file), tokenizer)
+        if any(".focal." in name for name in report.names("missing")):
+            raise ParamsError(
+                f"pretrain.encoder.stem: 'focal' needs weights of its path, which {file} lacks; use stem 'conv'"
+            )
         writer.table("report", report.table())
         result["tensors"] = {action: len(report.names(action)) for action in ACTIONS}
     writer.table("curve", curve)
@@ -199,6 +218,7 @@ class _Fitting:
         self.ids = pad(tokenizer.encode(captions.tolist()), tokenizer.pad_id).to(device)
         # Numbers that are equal where captions are.
         self.keys = torch.from_numpy(pd.factorize(captions)[0].astype(np.int64)).to(device)
+        self.lesions = _lesions(images).to(device) if params.objectives.lesion else None
 
     def run_epoch(self) -> dict[str, float]:
         """Fit for one epoch; return its row: the mean loss of each active objective."""
@@ -213,7 +233,9 @@ class _Fitting:
         for step, (where, pixels) in enumerate(zip(places, loaded, strict=True)):
             chosen = torch.as_tensor(draw.indices[where], device=self.device)
             turns, flips = (torch.as_tensor(rng.integers(n, size=len(where)), device=self.device) for n in (4, 2))
-            batch = Batch(pixels, turn(pixels, turns, flips), self.ids[chosen], self.keys[chosen])
+            batch = Batch(
+                pixels, turn(pixels, turns, flips), self.ids[chosen], self.keys[chosen], self._lesions_of(draw[where])
+            )
             losses = self._step(batch, self.epoch + step / len(places), rng)
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + loss.item() * len(where)
@@ -221,6 +243,12 @@ class _Fitting:
         losses = {name: total / self.count for name, total in totals.items()}
         self.curve.append({"epoch": self.epoch, "lr": self.optimizer.param_groups[0]["lr"], **losses})
         return self.curve[-1]
+
+    def _lesions_of(self, draw: Draw) -> torch.Tensor | None:
+        if self.lesions is None:
+            return None
+        indices, turns, flips = (torch.as_tensor(a, device=self.device) for a in (draw.indices, draw.turns, draw.flips))
+        return turn(self.lesions[indices][:, None], turns, flips)[:, 0]
 
     def _step(self, batch: Batch, epoch: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         for group in self.optimizer.param_groups:
@@ -253,3 +281,12 @@ class _Fitting:
     def _generators(self) -> list[torch.Generator]:
         own = [torch.default_generator]
         return [*own, torch.cuda.default_generators[self.device.index or 0]] if self.device.type == "cuda" else own
+
+
+def _lesions(images: ScoredImages) -> torch.Tensor:
+    file = images.variants.path / "lesion_mask.npy"
+    if not file.is_file():
+        raise ArtifactError(
+            f"{file}: missing, and pretrain.objectives.lesion learns from it: set that to 0 and pretrain.encoder.stem to conv"
+        )
+    return lesion_places(images.variants.array("lesion_mask"))[torch.tensor(images.table["row"].to_numpy())]

@@ -108,6 +108,7 @@ def test_altered_weights_are_refused(captioner, tmp_path):
     ("values", "key"),
     [
         (("conv", 24, 16, 1, 2), "patch_size"),
+        (("focal", 4, 16, 1, 2), "patch_size"),
         (("linear", 16, 16, 1, 3), "heads"),
         (("linear", 0, 16, 1, 2), "patch_size"),
     ],

@@ -46,7 +46,7 @@ def test_pretrained_weights_reach_the_captioner(tmp_path, scored_run):
     assert set(metrics["losses"]) == {"contrast", "language", "image", "matching"}
     assert json.loads((tmp_path / "none/pretrain.json").read_text()) == {"source": "none"}
     curve = open_artifact(tmp_path / "objectives/pretrained", "pretrained").table("curve")
-    assert list(curve.columns) == ["epoch", "lr", "contrast", "language", "image", "matching"]
+    assert list(curve.columns) == ["epoch", "lr", "contrast", "language", "image", "matching", "lesion"]
     shas = [open_artifact(tmp_path / n / "iqagpt", "captioner").info["weights_sha256"] for n in ("none", "objectives")]
     assert shas[0] != shas[1]
 
