@@ -14,6 +14,7 @@ import yaml
 
 from iqagpt.artifacts import create_artifact
 from iqagpt.captioner.image_encoder import EncoderParams
+from iqagpt.captioner.objectives import OBJECTIVES
 from iqagpt.captioner.pretrained import KIND, save_pretrained
 from iqagpt.captioner.text_stack import TextParams
 
@@ -26,7 +27,7 @@ RECIPE = {
 TEXT = TextParams(32, 1, 1, 2, 64, 0.1)
 PRETRAINING = {
     "source": "objectives", "weights": "presets/none.txt", "encoder": dataclasses.asdict(ENCODER),
-    "text": dataclasses.asdict(TEXT), "objectives": {"contrast": 1.0, "language": 1.0, "image": 1.0, "matching": 1.0},
+    "text": dataclasses.asdict(TEXT), "objectives": dict.fromkeys(OBJECTIVES, 1.0) | {"lesion": 0.0},
     "settings": {
         "embedding": 16, "queue": 64, "momentum": 0.9, "distillation": 0.4, "temperature": 0.07, "masked_words": 0.15,
         "emphasis": 6.0, "masked_patches": 0.3,
