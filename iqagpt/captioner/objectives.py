@@ -179,11 +179,9 @@ class Objectives(nn.Module):
         rng : numpy.random.Generator
             For the masked patches.
         """
-        losses = {}
+        losses = self._of_captions(batch, trust, rng) if self.weights.keys() - {"lesion"} else {}
         if "lesion" in self.weights:
             losses["lesion"] = self._lesion(batch)
-        if self.weights.keys() != losses.keys():
-            losses |= self._of_captions(batch, trust, rng)
         return losses
 
     def _of_captions(self, batch: Batch, trust: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
