@@ -38,6 +38,8 @@ _NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|7z|rar|tar\.\w+)$", re.IGNORECASE)
 _DRIVE = re.compile(r"^[A-Za-z]:")
+#: Windows packs large files by another one, Deflate64.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,8 @@ def _problem(member: zipfile.ZipInfo, total: int) -> str:
         return "is no plain file"
     if member.flag_bits & 1:
         return "is encrypted"
+    if member.compress_type not in _METHODS:
+        return "is packed by a method that is not read here"
     if member.file_size > MAX_MEMBER_BYTES or total + member.file_size > MAX_ARCHIVE_BYTES:
         return f"unpacks to {member.file_size} bytes, too many"
     if member.file_size > max(_MIN_SUSPECT_BYTES, MAX_RATIO * member.compress_size):
@@ -202,9 +206,6 @@ def _unpack_member(
         if error.errno not in _NAME_ERRORS:
             raise
         _lost(rejected, archive, "a member has an impossible name", "unpack it yourself", part=member.filename)
-    except NotImplementedError:  # Windows packs large files by a method (Deflate64) that few others read
-        reason = "a member is packed by a method that is not read here"
-        _lost(rejected, archive, reason, "unpack it yourself", part=member.filename)
     except Exception as error:  # zlib.error, lzma.LZMAError, BadZipFile and others have no common base
         path.unlink(missing_ok=True)
         reason = f"a member cannot be unpacked ({type(error).__name__})"
