@@ -8,6 +8,7 @@ import numpy as np
 
 from iqagpt.criteria import SCORES
 
+LESION = "lesion_conspicuity"
 #: Where "no lesion" lies on the scale.
 NO_LESION = len(SCORES) + 1
 

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
-from iqagpt.baselines.absence import absence_cut
+from iqagpt.baselines.absence import LESION, absence_cut
 from iqagpt.baselines.clip_rivals import TOGETHER, ClipParams, clip_scorer, prepare_clip
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.clip.context import Seen, encode, fit_context
@@ -32,7 +32,6 @@ from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
 from iqagpt.training import Recipe
 
-LESION = "lesion_conspicuity"
 FILE = "directions"
 
 

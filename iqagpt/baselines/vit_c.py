@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
+from iqagpt.baselines.absence import NO_LESION
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import CRITERIA, SCORES
@@ -18,7 +19,6 @@ from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
 
 #: Class numbers 0..3 are scores 1..4; lesion conspicuity has a fifth class for "no lesion".
-NO_LESION = len(SCORES) + 1
 OUTPUTS = {c.key: len(SCORES) + (c.absent is not None) for c in CRITERIA}
 
 

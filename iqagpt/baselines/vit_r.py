@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
-from iqagpt.baselines.absence import NO_LESION, absence_cut
+from iqagpt.baselines.absence import LESION, NO_LESION, absence_cut
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import BEST, KEYS, WORST
@@ -23,7 +23,6 @@ from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
 
-LESION = "lesion_conspicuity"
 #: Heads predict the distance from here, so that an untrained model starts in the middle of the scale.
 MIDDLE = (BEST + WORST) / 2
 OUTPUTS = dict.fromkeys(KEYS, 1)
