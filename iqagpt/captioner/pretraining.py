@@ -179,9 +179,12 @@ def pretrain_captioner(
         params.seed,
     )
     checkpoint = checkpoint or Checkpoint(None)
-    key = key_of("pretrain", repr(params), images.fingerprint(), tensors=model.state_dict())
-    state = checkpoint.open(key) if checkpoint.enabled else None
-    fitting = _Fitting(model, images, tokenizer, params, device)
+    lesions = _lesions(images) if params.objectives.lesion else None
+    state = None
+    if checkpoint.enabled:
+        tensors = model.state_dict() | ({} if lesions is None else {"lesions": lesions})
+        state = checkpoint.open(key_of("pretrain", repr(params), images.fingerprint(), tensors=tensors))
+    fitting = _Fitting(model, images, tokenizer, params, device, lesions)
     run_epochs(fitting, params.epochs, "pre-training", device, checkpoint, state)
     return model.student.cpu().eval(), pd.DataFrame(fitting.curve, columns=["epoch", "lr", *OBJECTIVES])
 
@@ -207,6 +210,7 @@ class _Fitting:
         tokenizer: CaptionTokenizer,
         params: PretrainParams,
         device: torch.device,
+        lesions: torch.Tensor | None,
     ) -> None:
         self.model, self.params, self.device = model.to(device), params, device
         groups = decay_groups(model, params.weight_decay)
@@ -218,7 +222,7 @@ class _Fitting:
         self.ids = pad(tokenizer.encode(captions.tolist()), tokenizer.pad_id).to(device)
         # Numbers that are equal where captions are.
         self.keys = torch.from_numpy(pd.factorize(captions)[0].astype(np.int64)).to(device)
-        self.lesions = _lesions(images).to(device) if params.objectives.lesion else None
+        self.lesions = None if lesions is None else lesions.to(device)
 
     def run_epoch(self) -> dict[str, float]:
         """Fit for one epoch; return its row: the mean loss of each active objective."""
