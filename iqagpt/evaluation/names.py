@@ -2,6 +2,11 @@
 
 from iqagpt.evaluation import paper
 
+#: Of criteria and their mean, where the full titles do not fit.
+SHORT = {
+    "noise": "Noise", "small_structures": "Small structures", "lesion_conspicuity": "Lesion",
+    "diagnostic_confidence": "Confidence", "mean": "Mean",
+}  # fmt: skip
 _METHODS = paper.NAMES | {"noise_sd": "noise SD"}
 _SOURCES = {"simulated": "simulated reader", "reader": "reader"}
 

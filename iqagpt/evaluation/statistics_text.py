@@ -11,14 +11,11 @@ from iqagpt.evaluation.audits import READER
 from iqagpt.evaluation.calibration import calibration_errors
 from iqagpt.evaluation.comparison import IQAGPT, Comparison
 from iqagpt.evaluation.estimates import MEAN
+from iqagpt.evaluation.names import SHORT
 from iqagpt.evaluation.ordinal import LESION, MEASURES
 from iqagpt.evaluation.rivals import COMPARED, PRIMARY, smallest_p
 from iqagpt.evaluation.tables import ORACLES, markdown, with_interval
 
-_SHORT = {
-    "noise": "Noise", "small_structures": "Small structures", "lesion_conspicuity": "Lesion",
-    "diagnostic_confidence": "Confidence", MEAN: "Mean",
-}  # fmt: skip
 _NAMES = {
     "mae": "MAE (lower is better)", "within_1": "Within one step", "kappa_quadratic": "Quadratic kappa",
     "balanced_accuracy": "Balanced accuracy", "accuracy": "accuracy", "plcc": "PLCC", "srocc": "SROCC",
@@ -81,7 +78,7 @@ def _rivals(data: Comparison, rivals: pd.DataFrame) -> Iterator[str]:
     others = [place for place in COMPARED if place != PRIMARY]
     grid = [["Measure", *names]]
     for measure, key in others:
-        title = " ".join(filter(None, (_NAMES[measure].split(" (")[0], _NAMES.get(key, _SHORT.get(key, key)))))
+        title = " ".join(filter(None, (_NAMES[measure].split(" (")[0], _NAMES.get(key, SHORT.get(key, key)))))
         cells = [
             with_interval(*table.loc[(name, measure, key), ["difference", "lower", "upper"]])
             if (name, measure, key) in table.index
@@ -108,7 +105,7 @@ def _ordinal(found: Mapping[tuple[str, str, str], Any], methods: Sequence[str]) 
     yield markdown(
         [
             ["Criterion", *(_NAMES[measure] for measure in MEASURES)],
-            *([_SHORT[key], *(_cell(found, IQAGPT, measure, key) for measure in MEASURES)] for key in KEYS),
+            *([SHORT[key], *(_cell(found, IQAGPT, measure, key) for measure in MEASURES)] for key in KEYS),
         ]
     )
 
@@ -135,7 +132,7 @@ def _confusion(counts: pd.DataFrame) -> Iterator[str]:
         if rows.empty:
             continue
         table = rows.pivot_table(index="truth", columns="predicted", values="images", fill_value=0, aggfunc="sum")
-        grid = [[_SHORT[criterion.key], *map(str, table.columns)]]
+        grid = [[SHORT[criterion.key], *map(str, table.columns)]]
         grid += [[str(name), *(str(int(count)) for count in row)] for name, row in zip(table.index, table.to_numpy())]  # noqa: B905
         yield markdown(grid)
 
@@ -150,7 +147,7 @@ def _calibration(data: Comparison, found: Mapping[tuple[str, str, str], Any]) ->
         "Ranked probability score (0 to 1) and mean absolute error of the expected score, means over three criteria; Brier "
         "score of `no lesion`; expected calibration error of the stated class. Curves: `reliability.csv`.\n"
     )
-    grid = [["Method", "RPS", "MAE of expected", "Brier, no lesion", *(f"ECE {_SHORT[key]}" for key in data.criteria)]]
+    grid = [["Method", "RPS", "MAE of expected", "Brier, no lesion", *(f"ECE {SHORT[key]}" for key in data.criteria)]]
     for method in methods:
         errors = calibration_errors(data.truth, data.predictions[method])
         places = (("rps", MEAN), ("mae_expected", MEAN), ("brier", "no_lesion"))
@@ -179,7 +176,7 @@ def _fidelity(data: Comparison, tables: Mapping[str, pd.DataFrame]) -> Iterator[
         "reader where it is negative, RMSE where it is positive). They need the reference, which no method above is given.\n"
     )
     table = tables["fidelity_correlations"].set_index(["fidelity", "measure", "criterion"])
-    grid = [["", "Measure", *(_SHORT[key] for key in data.criteria)]]
+    grid = [["", "Measure", *(SHORT[key] for key in data.criteria)]]
     for name in fidelity.MEASURES:
         for measure in ("plcc", "srocc"):
             rows = [table.loc[(name, measure, key), ["value", "lower", "upper"]] for key in data.criteria]
@@ -206,5 +203,5 @@ def _audits(data: Comparison, found: Mapping[tuple[str, str, str], Any], levels:
         for row in levels[levels["criterion"].isin(ALWAYS_SCORED)].to_dict("records"):
             means = [f"{row[step]:.2f}" if pd.notna(row[step]) else "-" for step in steps]
             rho = "NA" if pd.isna(row["rho"]) else f"{row['rho']:.2f}"
-            grid.append([row["method"], _SHORT[row["criterion"]], *means, row["direction"], rho])
+            grid.append([row["method"], SHORT[row["criterion"]], *means, row["direction"], rho])
         yield markdown(grid)

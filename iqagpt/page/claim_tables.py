@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from iqagpt.criteria import KEYS
-from iqagpt.evaluation.names import method_name, source_name
+from iqagpt.evaluation.names import SHORT, method_name, source_name
 from iqagpt.page.contents import Run
 from iqagpt.page.grid import Place, name_cell, number, table
 from iqagpt.page.markup import Html
-from iqagpt.page.paper_tables import SHORT
 
 _FILE = "metrics/explain.json"
 _MEASURES = ("Silhouette", "Neighbours' scores")

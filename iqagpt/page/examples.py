@@ -6,11 +6,10 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS
-from iqagpt.evaluation.names import source_name, variant_name
+from iqagpt.evaluation.names import SHORT, source_name, variant_name
 from iqagpt.page.contents import Run
 from iqagpt.page.grid import Place, hu, name_cell, number, table
 from iqagpt.page.markup import Html, element
-from iqagpt.page.paper_tables import SHORT
 from iqagpt.page.pictures import Box, PageParams, Picture, body_box, draw, step_hu, window_filter
 from iqagpt.predictions import NONE, UNPARSED, labels, probability_columns
 

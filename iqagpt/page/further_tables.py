@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from iqagpt.criteria import CRITERIA, KEYS
-from iqagpt.evaluation.names import method_name, source_name, variant_name
+from iqagpt.evaluation.names import SHORT, method_name, source_name, variant_name
 from iqagpt.page.contents import OTHER_METRICS, Run
 from iqagpt.page.grid import ABSENT, Place, estimate, name_cell, number, table
 from iqagpt.page.markup import Html, element
-from iqagpt.page.paper_tables import SHORT, TITLES
+from iqagpt.page.paper_tables import TITLES
 
 _EVALUATE = "metrics/evaluate.json"
 _ORDINAL = {

@@ -12,7 +12,7 @@ import pandas as pd
 from iqagpt.artifacts import create_artifact
 from iqagpt.criteria import KEYS
 from iqagpt.evaluation import paper
-from iqagpt.evaluation.names import method_name, source_name
+from iqagpt.evaluation.names import SHORT, method_name, source_name
 from iqagpt.page.claim_tables import claims
 from iqagpt.page.contents import Run, choose_slices, shown_path, source_of_images
 from iqagpt.page.document import document, page_body, section
@@ -20,7 +20,7 @@ from iqagpt.page.examples import examples, score_table
 from iqagpt.page.further_tables import audits, other_metrics, statistics
 from iqagpt.page.grid import Place, estimate, hu, name_cell, number, table
 from iqagpt.page.markup import Content, Html, element
-from iqagpt.page.paper_tables import SHORT, paper_tables, reading_help
+from iqagpt.page.paper_tables import paper_tables, reading_help
 from iqagpt.page.pictures import PageParams, check_range, data_uri
 
 logger = logging.getLogger(__name__)

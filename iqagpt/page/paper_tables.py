@@ -12,11 +12,6 @@ from iqagpt.page.grid import ABSENT, UNDEFINED, Place, estimate, name_cell, tabl
 from iqagpt.page.markup import Html, element
 
 TITLES = {criterion.key: criterion.title for criterion in CRITERIA} | {"mean": "Mean"}
-#: Where the full names do not fit.
-SHORT = {
-    "noise": "Noise", "small_structures": "Small structures", "lesion_conspicuity": "Lesion",
-    "diagnostic_confidence": "Confidence", "mean": "Mean",
-}  # fmt: skip
 _TEXT = {
     "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "meteor": "METEOR",
     "rouge_l": "ROUGE-L", "cider": "CIDEr",
