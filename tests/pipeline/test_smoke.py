@@ -142,6 +142,18 @@ def test_experiment_reruns_only_what_the_parameter_reaches(finished: Finished, c
     assert float(recorded) == 1e-5
 
 
+def test_folds_as_queued_experiments_become_one_table(copy: Workspace) -> None:
+    """Two of the four patients test: fold 2 runs, fold 3 comes from the run cache."""
+    copy.check("dvc", "exp", "run", "--queue", "-S", "split.fold=range(2,4)")
+    copy.check("dvc", "exp", "run", "--run-all", timeout=1200)
+    text = copy.check("python", "-m", "iqagpt.cli", "folds", "--draws", "200")
+    assert "2 folds, 2 patients" in text
+    assert "no fold 0, 1 (dvc exp run -S split.fold=0)" in text
+    assert "2 of 4 patients never test (L001, L002)" in text
+    assert "TOO FEW PATIENTS: 2." in text
+    assert "nan" not in text.lower().split()
+
+
 def test_experiment_in_a_temporary_copy(copy: Workspace) -> None:
     """``--temp`` runs the code of the copy, and leaves the workspace as it is."""
     before = digest(copy.path, "params.yaml", "dvc.lock", *OUTPUTS)
