@@ -100,6 +100,7 @@ def find_folds(root: Path) -> tuple[list[Fold], list[str]]:
     from dvc.api import exp_show
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc_data.index import DataIndexError  # what is in no cache any more
     from scmrepo.exceptions import SCMError
 
     try:
@@ -125,7 +126,7 @@ def find_folds(root: Path) -> tuple[list[Fold], list[str]]:
             number = int(yaml.safe_load(params)["split"]["fold"])
             patients = _patients(_read(root, _PATIENTS, rev))
             fold = Fold(name, number, json.loads(_read(root, _METRICS, rev)), patients, _everyone(root, rev))
-        except (DvcException, SCMError, OSError, KeyError, ValueError) as error:
+        except (DvcException, SCMError, DataIndexError, OSError, KeyError, ValueError) as error:
             notes.append(f"{name}: left out, its results cannot be read ({' '.join(str(error).split())[:200]})")
             continue
         if number in folds:
@@ -264,12 +265,13 @@ def _read(root: Path, path: str, rev: str) -> str:
 
 def _everyone(root: Path, rev: str) -> frozenset[str]:
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexError
     from scmrepo.exceptions import SCMError
 
     try:
         split = pd.read_csv(io.StringIO(_read(root, _SPLIT, rev)), dtype=str)
         return frozenset(split.loc[split["split"] != PRETRAIN, "patient_id"])
-    except (DvcException, SCMError, OSError, KeyError, ValueError):
+    except (DvcException, SCMError, DataIndexError, OSError, KeyError, ValueError):
         return frozenset()
 
 

@@ -118,6 +118,13 @@ def test_a_failed_experiment_does_not_stand_for_its_fold(repository: Path, tmp_p
     assert any("left out, DVC says 'Failed'" in note for note in notes)
 
 
+def test_results_that_no_cache_holds_any_more_are_one_message(repository: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(repository, tmp_path / "copy")
+    shutil.rmtree(folder / ".dvc/cache")
+    with pytest.raises(InputError, match="left out, its results cannot be read"):
+        find_folds(folder)
+
+
 def test_no_repository_and_no_experiment_are_one_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["folds", "--root", str(tmp_path)])
     assert result.exit_code == 1
