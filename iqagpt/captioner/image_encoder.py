@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional
 
-from iqagpt.captioner.focal_path import FEATURES, STRIDE, FocalPath
+from iqagpt.captioner.focal_path import STRIDE, FocalPath
 from iqagpt.config import check_least
 from iqagpt.errors import ParamsError
 
@@ -104,7 +104,7 @@ class FocalStem(ConvStem):
     def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **unused: Any) -> None:
         super().__init__(img_size, patch_size, in_chans, embed_dim, **unused)
         self.focal = FocalPath(img_size)
-        self.focal_proj = nn.Conv2d(2 * (FEATURES + 1), embed_dim, 1)
+        self.focal_proj = nn.Conv2d(2, embed_dim, 1)
 
     def train(self, mode: bool = True) -> "FocalStem":
         """Set the mode of all but the path, which stays in evaluation mode: its batch statistics are part of what it learnt."""
@@ -117,12 +117,10 @@ class FocalStem(ConvStem):
         # No gradient reaches the path from here: captions would unlearn what masks taught, as they do not say where a lesion is.
         # It also saves the backward pass. The objective `lesion` calls the path itself.
         with torch.no_grad():
-            logits, features = self.focal(images)
-            evidence = torch.cat([features, logits[:, None].clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / 2], 1)
+            evidence = self.focal(images)[:, None].clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / 2
             nearby = functional.max_pool2d(evidence, self.patch_size // STRIDE)
             # Every patch is told of the image's strongest place: a lesion there is a matter of the whole image.
-            place = logits.flatten(1).argmax(1)[:, None, None].expand(-1, evidence.shape[1], 1)
-            strongest = evidence.flatten(2).gather(2, place)[..., None].expand_as(nearby)
+            strongest = evidence.amax((2, 3), keepdim=True).expand_as(nearby)
         return super().grid(images) + self.focal_proj(torch.cat([nearby, strongest], 1))
 
 

@@ -252,7 +252,7 @@ class Objectives(nn.Module):
 
     def _lesion(self, batch: Batch) -> torch.Tensor:
         path = self.student.image_encoder.patch_embed.focal
-        logits, _ = path.train(self.training)(batch.images)
+        logits = path.train(self.training)(batch.images)
         path.eval()
         return lesion_loss(logits, batch.lesions)
 
