@@ -3,10 +3,12 @@
 Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results``. Needs ``data/`` and ``predictions/`` from
 ``dvc repro``. Images, scores and split stay the same; only ``pretrain.seed``, ``train.seed``, ``baseline.vit_c.seed`` and
 ``baseline.vit_r.seed`` change, so the spread is that of fitting, first weights included.
-The workspace's own models, predictions and metrics are not touched.
+The workspace's own models, predictions and metrics are not touched. ``seed_N.json`` there holds what a seed gave; it is not fitted
+again as long as params.yaml and data stay the same. So seeds may run one at a time, or side by side.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -22,12 +24,33 @@ FITTED = ("vit_c", "vit_r")
 INPUTS = ["--variants", "data/variants", "--captions", "data/captions", "--split", "data/split"]
 
 
-def run_seed(seed: int, folder: Path) -> dict:
-    """Fit, predict and evaluate with one seed; return the evaluation metrics."""
+def seeded(seed: int) -> dict:
+    """Return params.yaml with one seed for everything that is fitted here."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["pretrain"]["seed"] = params["train"]["seed"] = seed
     for name in FITTED:
         params["baseline"][name]["seed"] = seed
+    return params
+
+
+def found(seed: int, file: Path) -> dict:
+    """Return what `file` holds of this seed, or fit, predict and evaluate and write it."""
+    params = seeded(seed)
+    content = json.dumps([params, Path("data/captions/manifest.csv").read_text()], sort_keys=True)
+    key = hashlib.sha256(content.encode()).hexdigest()
+    if file.exists():
+        run = json.loads(file.read_text())
+        if run["key"] == key:
+            return run
+    with tempfile.TemporaryDirectory() as folder:
+        run = {"key": key, **run_seed(params, Path(folder))}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(run, indent=1, sort_keys=True) + "\n")
+    return run
+
+
+def run_seed(params: dict, folder: Path) -> dict:
+    """Fit, predict and evaluate; return the evaluation metrics."""
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(params, sort_keys=False))
     common = ["--params", str(file)]
@@ -90,11 +113,9 @@ def main() -> None:
     runs = []
     for seed in arguments.seeds:
         print(f"seed {seed}", flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            runs.append(run_seed(seed, Path(folder)))
+        runs.append(found(seed, arguments.output / f"seed_{seed}.json"))
         accuracy = {m: v["accuracy"]["mean"] for m, v in runs[-1]["evaluate"].items() if isinstance(v, dict)}
         print(f"  mean accuracy {accuracy}", flush=True)
-    arguments.output.mkdir(parents=True, exist_ok=True)
     content = {"seeds": arguments.seeds, "mean": mean_of(runs), "runs": runs}
     (arguments.output / "seeds.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     print_table(content["mean"]["evaluate"], runs)

@@ -107,7 +107,7 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     if not len(train):
         raise ArtifactError("no image is in split 'train': give split.test_patients and split.val_patients fewer")
     builtin = given_file(params.model) is None
-    model = _builtin(params, train, pretrained, device) if builtin else _given(params, device)
+    model = _builtin(params, train, pretrained, device, writer) if builtin else _given(params, device)
     trained = list_trained(model)
     learned, checked = (Learned(model.eyes, part, device) for part in (train, val))
     curve = [
@@ -150,7 +150,9 @@ def load_scorer(artifact: Artifact) -> Scorer:
     return Scorer(score, window_hu, config.get("image_size"), "whole scores")
 
 
-def _builtin(params: Params, train: ScoredImages, pretrained: Pretrained, device: torch.device) -> Bridge:
+def _builtin(
+    params: Params, train: ScoredImages, pretrained: Pretrained, device: torch.device, writer: ArtifactWriter
+) -> Bridge:
     eyes = build_seeded(lambda: PatchEyes(pretrained.encoder, train.image_size), params.seed)
     pretrained.start(eyes)
     if not pretrained.tensors:
@@ -160,9 +162,10 @@ def _builtin(params: Params, train: ScoredImages, pretrained: Pretrained, device
         )
     captions = list(train.table["caption"])
     tokenizer = build_word_tokenizer(captions)
-    language = train_language_model(
+    language, curve = train_language_model(
         params.builtin, captions, tokenizer, context=eyes.count, seed=params.seed, device=device
     )
+    writer.table("language_model_curve", curve)
     return build_seeded(lambda: Bridge(eyes, language, tokenizer), params.seed).to(device)
 
 

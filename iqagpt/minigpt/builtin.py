@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
@@ -138,7 +139,7 @@ def conversation(shown: str, instruction: str, answer: str) -> tuple[str, str]:
 def train_language_model(
     params: LanguageParams, captions: Sequence[str], tokenizer: PreTrainedTokenizerFast, *,
     context: int, seed: int, device: torch.device,
-) -> LlamaForCausalLM:  # fmt: skip
+) -> tuple[LlamaForCausalLM, pd.DataFrame]:  # fmt: skip
     """Train the small language model on captions alone.
 
     Parameters
@@ -155,14 +156,16 @@ def train_language_model(
 
     Returns
     -------
-    LlamaForCausalLM
+    model : LlamaForCausalLM
         In evaluation mode, on the device.
+    curve : DataFrame
+        ``loss``, nats a token, of each ``step``.
     """
     config = language_config(params, len(tokenizer))
     model = build_seeded(lambda: LlamaForCausalLM(config), seed).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=params.lr, betas=(0.9, 0.95), weight_decay=0.01)
     texts = _Texts(captions, tokenizer, context, item_rng(seed, "language model"))
-    loss = torch.zeros(())
+    losses = []
     for step in tqdm(range(params.steps), "language model", unit="step", disable=None):
         for group in optimizer.param_groups:
             group["lr"] = params.lr * 0.5 * (1 + math.cos(math.pi * step / params.steps)) * min(1.0, (step + 1) / 20)
@@ -172,8 +175,10 @@ def train_language_model(
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), _CLIP_NORM)
         optimizer.step()
-    logger.info("builtin language model: loss %.3f a token after %d steps", loss.item(), params.steps)
-    return model.eval()
+        losses.append(loss.detach())
+    curve = pd.DataFrame({"step": range(1, params.steps + 1), "loss": torch.stack(losses).cpu().numpy()})
+    logger.info("builtin language model: loss %.3f a token after %d steps", losses[-1].item(), params.steps)
+    return model.eval(), curve
 
 
 class _Texts:

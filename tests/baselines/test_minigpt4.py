@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import (
@@ -85,6 +86,12 @@ def test_the_opened_model_says_the_same_alone_and_together(fitted, images):
     pixels = [held_out.pixels_hu(index) for index in range(len(held_out))]
     assert scorer.score(pixels)["caption"].tolist() == fitted[0]["caption"].tolist()
     assert scorer.score(pixels[-1:])["caption"].tolist() == fitted[0]["caption"].tolist()[-1:]
+
+
+def test_the_language_models_loss_is_kept_step_by_step_and_falls(fitted):
+    curve = pd.read_csv(fitted[1] / "language_model_curve.csv")
+    assert curve["step"].tolist() == list(range(1, BUILTIN["steps"] + 1))
+    assert curve["loss"].iloc[-10:].mean() < 0.5 * curve["loss"].iloc[0]
 
 
 def test_only_the_projection_moves(images, tmp_path):
