@@ -26,7 +26,7 @@ from iqagpt.errors import ParamsError
 ENERGY_FLOOR = 1e-6
 #: Blocks along one side of a patch over which texture is averaged.
 BLOCKS = 4
-#: Of a lesion: surer is as good as sure, and large inputs would drown the others.
+#: Of a lesion or of none: surer is as good as sure, and large inputs would drown the others.
 LARGEST_LOGIT = 6.0
 
 
@@ -104,7 +104,8 @@ class FocalStem(ConvStem):
     def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **unused: Any) -> None:
         super().__init__(img_size, patch_size, in_chans, embed_dim, **unused)
         self.focal = FocalPath(img_size)
-        self.focal_proj = nn.Conv2d(2, embed_dim, 1)
+        # Without a bias: where there is surely no lesion, tokens start as without the path.
+        self.focal_proj = nn.Conv2d(2, embed_dim, 1, bias=False)
 
     def train(self, mode: bool = True) -> "FocalStem":
         """Set the mode of all but the path, which stays in evaluation mode: its batch statistics are part of what it learnt."""
@@ -117,7 +118,7 @@ class FocalStem(ConvStem):
         # No gradient reaches the path from here: captions would unlearn what masks taught, as they do not say where a lesion is.
         # It also saves the backward pass. The objective `lesion` calls the path itself.
         with torch.no_grad():
-            evidence = self.focal(images)[:, None].clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / 2
+            evidence = 1 + self.focal(images)[:, None].clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / LARGEST_LOGIT
             nearby = functional.max_pool2d(evidence, self.patch_size // STRIDE)
             # Every patch is told of the image's strongest place: a lesion there is a matter of the whole image.
             strongest = evidence.amax((2, 3), keepdim=True).expand_as(nearby)
