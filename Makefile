@@ -98,7 +98,8 @@ study: $(STAMP) scm
 
 test: $(STAMP)
 	@echo '==> Running the tests'
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@# Two processes of two threads each would wait for one another.
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)
 	@ruff check . && ruff format --check .

@@ -209,7 +209,7 @@ def test_lesion_beside_the_others_leaves_their_gradients_as_they_are(with_lesion
         losses = model(batch, trust=0.5, rng=np.random.default_rng(0))
         assert set(losses) == set(weights.active)
         model.total(losses).backward()
-        gradients.append(model.student.image_encoder.patch_embed.focal_proj.bias.grad)
+        gradients.append(model.student.image_encoder.patch_embed.focal_proj.weight.grad)
         assert (captioner.image_encoder.patch_embed.focal.head.bias.grad is not None) == ("lesion" in losses)
         assert not captioner.image_encoder.patch_embed.focal.training
     assert gradients[0].abs().max() > 0
