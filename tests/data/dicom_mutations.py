@@ -165,19 +165,11 @@ def watch(folder: Path, count: int, seed: int) -> dict[str, object]:
     slowest, culprit, escaped = 0.0, "", []
     for index, (name, content) in enumerate(mutants(good, count, seed)):
         file.write_bytes(content)
-        begin = time.perf_counter()
-        try:
-            is_dicom(file)
-            for header in read_headers(file)[:2]:
-                read_ct(file, header.frame)
-            outcomes["read"] += 1
-        except UnreadableCT as error:
-            outcomes["refused"] += 1
-            if not (error.reason and error.remedy and str(file) in str(error)):
-                escaped.append(f"{index} {name}: incomplete message")
-        except BaseException as error:
-            escaped.append(f"{index} {name}: {type(error).__name__}: {error}")
-        taken = time.perf_counter() - begin
+        outcome, wrong, taken = _read(file)
+        if taken > slowest:  # again: another program may have had the processor meanwhile
+            taken = min(taken, *(_read(file)[2] for _ in range(2)))
+        outcomes.update(outcome)
+        escaped += [f"{index} {name}: {what}" for what in wrong]
         if taken > slowest:
             slowest, culprit = taken, f"{index} {name}"
     return {
@@ -188,6 +180,24 @@ def watch(folder: Path, count: int, seed: int) -> dict[str, object]:
         "peak_mib": _peak_mib(),
         "seeds": [len(files) for files in good],
     }
+
+
+def _read(file: Path) -> tuple[list[str], list[str], float]:
+    """Read a mutant: its outcome, if it is a right one, what was wrong otherwise, and the seconds."""
+    outcome, wrong = [], []
+    begin = time.perf_counter()
+    try:
+        is_dicom(file)
+        for header in read_headers(file)[:2]:
+            read_ct(file, header.frame)
+        outcome.append("read")
+    except UnreadableCT as error:
+        outcome.append("refused")
+        if not (error.reason and error.remedy and str(file) in str(error)):
+            wrong.append("incomplete message")
+    except BaseException as error:
+        wrong.append(f"{type(error).__name__}: {error}")
+    return outcome, wrong, time.perf_counter() - begin
 
 
 def _element(whole: bytes, rng: np.random.Generator) -> int:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: The goal of 2 s is benchmarks/fuzz_dicom.py's, on a machine with nothing else to do; this tells a reader that hangs.
-HANGS_SECONDS, MOST_MIB = 30.0, 512
+MOST_SECONDS, MOST_MIB = 2.0, 512
 
 
 def test_every_mutant_is_read_or_refused(tmp_path):
@@ -25,7 +24,7 @@ def test_every_mutant_is_read_or_refused(tmp_path):
     assert sum(report["outcomes"].values()) == 500
     assert report["outcomes"]["read"] > 20
     assert report["outcomes"]["refused"] > 300
-    assert report["slowest_s"] < HANGS_SECONDS, report["slowest"]
+    assert report["slowest_s"] < MOST_SECONDS, report["slowest"]
     assert report["peak_mib"] < MOST_MIB
     assert list(elsewhere.iterdir()) == []
     assert sorted(path.name for path in folder.iterdir()) == [
