@@ -42,7 +42,7 @@ export CHECK_ROOM
 .PHONY: help setup demo study test lint clean
 
 help:
-	@echo 'make demo                 set up, then run the whole pipeline on the built-in data (CPU: about 25 minutes)'
+	@echo 'make demo                 set up, then run the whole pipeline on the built-in data (CPU: about 40 minutes)'
 	@echo 'make demo PRESET=paper    the same with presets/paper.yaml copied to params.yaml first'
 	@echo 'make shipped              rebuild the captioner that ships with the package (CPU: about an hour; params.yaml is replaced)'
 	@echo 'make study ROOT=folder    train and test on a reader study of your own, leaving one set out (docs/study.md)'
