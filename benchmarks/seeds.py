@@ -4,7 +4,8 @@ Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results`
 ``dvc repro``. Images, scores and split stay the same; only ``pretrain.seed``, ``train.seed``, ``baseline.vit_c.seed`` and
 ``baseline.vit_r.seed`` change, so the spread is that of fitting, first weights included.
 The workspace's own models, predictions and metrics are not touched. ``seed_N.json`` there holds what a seed gave; it is not fitted
-again as long as params.yaml and data stay the same; delete it when the code has changed. So seeds may run one at a time, or side by side.
+again as long as params.yaml and data stay the same; delete it when the code has changed.
+So seeds may run one at a time, or side by side.
 """
 
 import argparse
