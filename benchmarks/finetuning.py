@@ -3,13 +3,15 @@
 Command: ``python benchmarks/finetuning.py`` (small geometry), or with ``--preset paper`` on a GPU. The second side needs
 ``pip install -c constraints.txt -e '.[benchmarks]'``. Both sides have the same layers, batch, images, augmentation, AdamW and
 precision (bfloat16 on a GPU), and take turns in one process. Only the stem differs from the small default: linear, as
-``ViTModel`` has no other. On a GPU the share of the peak dense bf16 rate is printed, measured there by a large matrix product,
-and the time for the paper's 50 epochs of 800 images. ``IQAGPT_COMPILE=1`` compiles this side.
+``ViTModel`` has no other. On a GPU this side takes part twice, as it is and with ``IQAGPT_COMPILE=1``; printed are the memory of
+each, the share of the peak dense bf16 rate, measured there by a large matrix product, and the time for the paper's 50 epochs of
+800 images.
 """
 
 import argparse
 import dataclasses
 import logging
+import os
 import statistics
 import tempfile
 import time
@@ -45,7 +47,7 @@ from iqagpt.captioner.pretraining import PretrainParams
 from iqagpt.captioner.tokenizer import CaptionParams, CaptionTokenizer, build_tokenizer
 from iqagpt.config import load_section
 from iqagpt.criteria import KEYS
-from iqagpt.device import mixed_precision, pick_device
+from iqagpt.device import COMPILE_VARIABLE, mixed_precision, pick_device
 from iqagpt.scored_images import ScoredImages, open_scored_images
 from iqagpt.training import Fitting
 
@@ -107,6 +109,15 @@ class OurSide:
         begin = time.perf_counter()
         self.fitting.run_epoch()
         return self.count / (time.perf_counter() - begin)
+
+
+def compiled_side(*given) -> OurSide:
+    """Build the side that `compiled` compiles, whatever the environment says."""
+    os.environ[COMPILE_VARIABLE] = "1"
+    try:
+        return OurSide(*given)
+    finally:
+        del os.environ[COMPILE_VARIABLE]
 
 
 class PlainBertLayer(BertLayer):
@@ -246,16 +257,24 @@ def peak_flops(device: torch.device, size: int = 8192) -> float:
     return max(rates)
 
 
-def compare(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Let the sides take turns after a warm-up, and return the median of each."""
-    for side in sides.values():
-        side()
+def compare(sides: dict[str, Callable[[], "OurSide | TrainerSide"]], rounds: int) -> dict[str, float]:
+    """Build each side and warm it up, let them take turns, and return the median of each."""
+    built, gpu = {}, torch.cuda.is_available()
+    for name, build in sides.items():
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+        before, begin = torch.cuda.memory_allocated() if gpu else 0, time.perf_counter()
+        built[name] = build()
+        built[name].round()
+        size = f"{sum(p.numel() for p in built[name].model.parameters()):,} parameters"
+        memory = f", {(torch.cuda.max_memory_allocated() - before) / 2**30:.1f} GiB" if gpu else ""
+        print(f"{name}: {size}{memory}, built and warm after {time.perf_counter() - begin:.0f} s", flush=True)
     found = {name: [] for name in sides}
     for _ in range(rounds):
-        for name, side in sides.items():
-            found[name].append(side())
+        for name, side in built.items():
+            found[name].append(side.round())
     for name, rates in found.items():
-        print(f"{name:8} {statistics.median(rates):8.2f} images/s   (rounds: {', '.join(f'{r:.2f}' for r in rates)})")
+        print(f"{name:16} {statistics.median(rates):8.2f} images/s   (rounds: {', '.join(f'{r:.2f}' for r in rates)})")
     return {name: statistics.median(rates) for name, rates in found.items()}
 
 
@@ -278,16 +297,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = make_images(Path(folder), options.steps * params.batch_size)
         tokenizer = CaptionTokenizer.load(Path(folder) / "captions")
-        ours, reference = (side(params, geometry, images, tokenizer, device) for side in (OurSide, TrainerSide))
-        sizes = [sum(p.numel() for p in side.model.parameters()) for side in (ours, reference)]
-        print(f"{options.preset} on {where}: batch {params.batch_size}; parameters {sizes[0]:,} and {sizes[1]:,}")
-        rates = compare({"iqagpt": ours.round, "Trainer": reference.round}, options.rounds)
-        print(f"ratio    {rates['iqagpt'] / rates['Trainer']:8.2f}")
+        given = (params, geometry, images, tokenizer, device)
+        print(f"{options.preset} on {where}: batch {params.batch_size}")
+        sides = {"iqagpt": lambda: OurSide(*given), "Trainer": lambda: TrainerSide(*given)}
+        if device.type == "cuda":
+            sides["iqagpt, compiled"] = lambda: compiled_side(*given)
+        rates = compare(sides, options.rounds)
+        for name in rates:
+            print(f"{name:16} {rates[name] / rates['Trainer']:8.2f} of Trainer")
         if device.type == "cuda":
             work, peak = flops_per_image(geometry, images, tokenizer, device), peak_flops(device)
             print(f"{work / 1e9:.1f} GFLOP an image and step; peak dense bf16 {peak / 1e12:.0f} TFLOP/s")
             for name, rate in rates.items():
-                print(f"{name:8} {rate * work / peak:8.1%} of peak   {PAPER_IMAGES / rate:8.1f} s for 50 x 800 images")
+                print(f"{name:16} {rate * work / peak:8.1%} of peak   {PAPER_IMAGES / rate:8.1f} s for 50 x 800 images")
 
 
 if __name__ == "__main__":

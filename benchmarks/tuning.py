@@ -5,7 +5,7 @@ Command: ``python benchmarks/tuning.py --seed 31 --only train vit_c``. Makes the
 accuracy on val. The choice goes into params.yaml by hand; the reported phantom is not looked at.
 
 What has been fitted stands in ``tuning.csv`` there and is not fitted again, as long as params.yaml says the same: stop at any
-time and start again, or run a few methods or ``--most`` fits at a time.
+time and start again, or run a few methods or ``--most`` fits at a time. On a GPU ``--parallel 8`` fits eight at once.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pandas as pd
@@ -96,6 +97,26 @@ def fit(method: str, params: dict, data: Path, pretrained: Path, folder: Path) -
     return held_out_accuracy(pd.read_csv(table), pd.read_csv(data / "captions/manifest.csv"))
 
 
+def fitted(row: dict[str, str], params: dict, data: Path, pretrained: Path) -> dict:
+    """Return a row of the table with what its fit gave."""
+    with tempfile.TemporaryDirectory() as folder:
+        return row | fit(row["method"], params, data, pretrained, Path(folder))
+
+
+def gather(jobs: list[Future], rows: pd.DataFrame, table: Path) -> pd.DataFrame:
+    """Add each row as it comes and write the table; a fit that failed stops the rest."""
+    try:
+        for job in as_completed(jobs):
+            row = job.result()
+            rows = pd.DataFrame([*rows.to_dict("records"), row], columns=list(COLUMNS))
+            write_table(table, rows)
+            print(f"{row['method']:13} {row['settings']}: val {row['val']:.3f}, test {row['test']:.3f}", flush=True)
+    finally:
+        for job in jobs:
+            job.cancel()
+    return rows
+
+
 def held_out_accuracy(predicted: pd.DataFrame, captions: pd.DataFrame) -> dict[str, float]:
     predicted = predicted.assign(unparsed=predicted["unparsed"].astype(object).fillna(""))
     truth = captions.set_index("image_id").loc[predicted["image_id"]].reset_index()
@@ -130,6 +151,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".iqagpt/tuning"), help="for the data and what was found")
     parser.add_argument("--only", choices=list(GRIDS), nargs="+", default=list(GRIDS))
     parser.add_argument("--most", type=int, help="fits in this run; default: all that are left")
+    parser.add_argument("--parallel", type=int, default=1, help="fits at once")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     data = (arguments.data or make_data(arguments.folder / f"phantom_{arguments.seed}", arguments.seed)).resolve()
@@ -144,12 +166,9 @@ def main() -> None:
             row = place | {"method": method, "section": json.dumps(section, sort_keys=True)}
             if not (rows[list(row)] == pd.Series(row)).all(axis=1).any():
                 left.append((row | {"settings": json.dumps(changes)}, params))
-    for row, params in left[: arguments.most]:
-        with tempfile.TemporaryDirectory() as folder:
-            row |= fit(row["method"], params, data, pretrained, Path(folder))
-        rows = pd.DataFrame([*rows.to_dict("records"), row], columns=list(COLUMNS))
-        write_table(table, rows)
-        print(f"{row['method']:13} {row['settings']}: val {row['val']:.3f}, test {row['test']:.3f}", flush=True)
+    with ThreadPoolExecutor(arguments.parallel) as pool:
+        jobs = [pool.submit(fitted, row, params, data, pretrained) for row, params in left[: arguments.most]]
+        rows = gather(jobs, rows, table)
     here = rows[(rows[list(place)] == pd.Series(place)).all(axis=1) & rows["method"].isin(arguments.only)]
     print("\n".join(["chosen by val:", *choose(here)]))
 
