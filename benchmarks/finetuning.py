@@ -3,9 +3,9 @@
 Command: ``python benchmarks/finetuning.py`` (small geometry), or with ``--preset paper`` on a GPU. The second side needs
 ``pip install -c constraints.txt -e '.[benchmarks]'``. Both sides have the same layers, batch, images, augmentation, AdamW and
 precision (bfloat16 on a GPU), and take turns in one process. Only the stem differs from the small default: linear, as
-``ViTModel`` has no other. On a GPU this side takes part twice, as it is and with ``IQAGPT_COMPILE=1``; printed are the memory of
-each, the share of the peak dense bf16 rate, measured there by a large matrix product, and the time for the paper's 50 epochs of
-800 images.
+``ViTModel`` has no other. On a GPU printed too are the memory of each side, its share of the peak dense bf16 rate, measured there
+by a large matrix product, and the time for the paper's 50 epochs of 800 images; ``--compiled`` lets this side take part once more
+with ``IQAGPT_COMPILE=1``.
 """
 
 import argparse
@@ -284,6 +284,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="images a step; that of the preset by default")
     parser.add_argument("--steps", type=int, default=12, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compiled", action="store_true", help="on a GPU, this side compiled as well")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     set_verbosity_error()
@@ -300,7 +301,7 @@ def main() -> None:
         given = (params, geometry, images, tokenizer, device)
         print(f"{options.preset} on {where}: batch {params.batch_size}")
         sides = {"iqagpt": lambda: OurSide(*given), "Trainer": lambda: TrainerSide(*given)}
-        if device.type == "cuda":
+        if options.compiled:
             sides["iqagpt, compiled"] = lambda: compiled_side(*given)
         rates = compare(sides, options.rounds)
         for name in rates:

@@ -21,14 +21,15 @@ from iqagpt import processes
 from iqagpt.batches import Draw, feeder, in_batches, in_order, load_images, shuffled
 from iqagpt.checkpoints import Checkpoint, key_of, run_epochs
 from iqagpt.config import check_least
-from iqagpt.device import compiled, mixed_precision
+from iqagpt.device import compiled, mixed_precision, move
 from iqagpt.errors import ArtifactError, InputError, ParamsError
+from iqagpt.recording import Recorded
 from iqagpt.scored_images import ScoredImages
 from iqagpt.seeding import item_rng
 
-#: Maps a model, images (B, 1, H, W) and their indices in a table to a scalar loss, mean over the batch. The model is called as
-#: the one given to `fit` would be, and has its methods.
-Loss = Callable[[nn.Module, torch.Tensor, np.ndarray], torch.Tensor]
+#: Maps a model, images (B, 1, H, W) and their indices in a table (B,), on the same device, to a scalar loss, mean over the batch.
+#: The model is called as the one given to `fit` would be, and has its methods. On a GPU nothing may be read back (`recording`).
+Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 #: Prepares the targets of a table of images on a device, and returns the loss against them.
 LossFactory = Callable[[ScoredImages, torch.device], Loss]
 #: Yields the images of draws, see `iqagpt.batches.feeder`.
@@ -189,15 +190,15 @@ class Fitting:
         self._train_loss, self._val_loss = make_loss(train, device), make_loss(val, device)
         self._load = feeder(train, device)
         self._load_val = feeder(val, device)
-        groups = decay_groups(model, recipe.weight_decay)
-        self._optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, recipe.beta2), fused=True)
+        self._optimizer = adamw(model, recipe, device)
+        self._update = Recorded(self._update_once, device)
 
     def run_epoch(self) -> dict[str, float]:
         """Run one epoch and return its row of the curve. Sets the global random state, from which dropout draws."""
         stream = item_rng(self.recipe.seed, "dropout", str(self.epoch), str(processes.rank()))
         torch.manual_seed(int(stream.integers(2**63)))
         loss = self._run_steps()
-        row = {"epoch": self.epoch + 1, "lr": self._optimizer.param_groups[0]["lr"], "train_loss": loss}
+        row = {"epoch": self.epoch + 1, "lr": float(self._optimizer.param_groups[0]["lr"]), "train_loss": loss}
         if len(self._val):
             row["val_loss"] = _mean_loss(
                 self._called, self._val_loss, self._load_val, len(self._val), self.recipe.batch_size, self.device
@@ -216,16 +217,19 @@ class Fitting:
         shares = [draw[processes.share(batch)] for batch in batches]
         losses = []
         for step, images in enumerate(self._load(shares)):
-            for group in self._optimizer.param_groups:
-                group["lr"] = learning_rate(self.recipe, self.epoch + step / len(batches))
-            losses.append(self._step(images, shares[step], len(shares[step]) / len(batches[step])))
+            set_learning_rate(self._optimizer, learning_rate(self.recipe, self.epoch + step / len(batches)))
+            indices = move(shares[step].indices, self.device)
+            if processes.count() == 1:
+                losses.append(self._update(images, indices))
+            else:
+                losses.append(self._update_once(images, indices, len(shares[step]) / len(batches[step])))
         # Read once an epoch: reading every step would stop a GPU every step.
         self.step_losses = processes.add_up(torch.stack(losses)).double().cpu().numpy()
         return float(np.average(self.step_losses, weights=[len(batch) for batch in batches]))
 
-    def _step(self, images: torch.Tensor, draw: Draw, weight: float) -> torch.Tensor:
+    def _update_once(self, images: torch.Tensor, indices: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
         with mixed_precision(self.device):
-            loss = self._train_loss(self._called, images, draw.indices)
+            loss = self._train_loss(self._called, images, indices)
         loss = loss * weight if weight != 1 else loss
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -249,7 +253,7 @@ class Fitting:
         """Go on from a state."""
         self.epoch, self.curve, self._best = state["epoch"], state["curve"], state["best"]
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self._optimizer, state["optimizer"])
 
     def finish(self) -> pd.DataFrame:
         """Put the kept weights into the model, in evaluation mode, and return the curve."""
@@ -276,7 +280,7 @@ def _mean_loss(model: nn.Module, loss: Loss, load: Feeder, count: int, batch_siz
     draws = [own[batch] for batch in in_batches(len(own), batch_size)] if len(own) else []
     for draw, images in zip(draws, load(draws), strict=True):
         with mixed_precision(device):
-            total += loss(model, images, draw.indices).double() * len(draw)
+            total += loss(model, images, move(draw.indices, device)).double() * len(draw)
     return processes.add_up(total).item() / count
 
 
@@ -299,6 +303,31 @@ def _check(train: ScoredImages, val: ScoredImages, recipe: Recipe) -> None:
 def _key(model: nn.Module, recipe: Recipe, train: ScoredImages, val: ScoredImages) -> str:
     kinds = [f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in (model, recipe)]
     return key_of(*kinds, repr(recipe), train.fingerprint(), val.fingerprint(), tensors=model.state_dict())
+
+
+def adamw(model: nn.Module, recipe: Optimisation, device: torch.device) -> torch.optim.AdamW:
+    """Return a recipe's optimizer; on a GPU its learning rate is a tensor there, so that steps can be recorded."""
+    gpu = device.type == "cuda"
+    lr = torch.tensor(recipe.lr, device=device) if gpu else recipe.lr
+    groups = decay_groups(model, recipe.weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, recipe.beta2), fused=True, capturable=gpu)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of all parameters, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state that another device may have written; where the steps run stays this optimizer's own matter."""
+    own = [{key: group[key] for key in ("lr", "fused", "capturable")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:

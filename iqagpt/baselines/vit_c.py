@@ -13,7 +13,6 @@ from iqagpt.baselines.absence import NO_LESION
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import CRITERIA, SCORES
-from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
@@ -47,8 +46,8 @@ def cross_entropy(images: ScoredImages, device: torch.device) -> Loss:
     """Return the sum over criteria of the cross-entropy, mean over images."""
     classes = score_classes(images.table, NO_LESION).to(device) - 1
 
-    def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        targets = classes[move(indices, device)]
+    def loss(model: nn.Module, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        targets = classes[indices]
         logits = model(batch)
         return torch.stack([functional.cross_entropy(logits[k], targets[:, i]) for i, k in enumerate(OUTPUTS)]).sum()
 

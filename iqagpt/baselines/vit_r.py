@@ -18,7 +18,6 @@ from iqagpt.baselines.absence import LESION, NO_LESION, absence_cut
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import BEST, KEYS, WORST
-from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
 from iqagpt.training import Loss
@@ -63,8 +62,8 @@ def squared_error(images: ScoredImages, device: torch.device) -> Loss:
     """Return the sum over criteria of the mean squared error."""
     scores = score_classes(images.table, NO_LESION).to(device).float() - MIDDLE
 
-    def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        targets = scores[move(indices, device)]
+    def loss(model: nn.Module, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        targets = scores[indices]
         outputs = model(batch)
         return torch.stack([functional.mse_loss(outputs[k][:, 0], targets[:, i]) for i, k in enumerate(KEYS)]).sum()
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -12,7 +11,6 @@ from iqagpt.captioner.captioner import Captioner
 from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.checkpoints import Checkpoint
-from iqagpt.device import move
 from iqagpt.scored_images import ScoredImages
 from iqagpt.training import Loss, Recipe, build_seeded, fit
 
@@ -66,8 +64,8 @@ def caption_loss(images: ScoredImages, tokenizer: CaptionTokenizer, device: torc
     """Return the loss of Eq. 1: minus the log-likelihood of a caption, summed over tokens, mean over images."""
     ids = pad(tokenizer.encode(images.table["caption"].tolist()), tokenizer.pad_id).to(device)
 
-    def loss(model: nn.Module, batch: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
-        tokens = ids[move(indices, ids.device)]
+    def loss(model: nn.Module, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        tokens = ids[indices]
         logits = model(batch, tokens[:, :-1])
         targets = tokens[:, 1:].masked_fill(tokens[:, 1:] == tokenizer.pad_id, IGNORE)
         total = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORE, reduction="sum")

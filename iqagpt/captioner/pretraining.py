@@ -27,10 +27,18 @@ from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.checkpoints import Checkpoint, key_of, run_epochs
 from iqagpt.config import given_file
 from iqagpt.data.split import PRETRAIN, TRAIN
+from iqagpt.device import mixed_precision
 from iqagpt.errors import ArtifactError, ParamsError
 from iqagpt.scored_images import ScoredImages
 from iqagpt.seeding import item_rng
-from iqagpt.training import Optimisation, build_seeded, decay_groups, learning_rate
+from iqagpt.training import (
+    Optimisation,
+    adamw,
+    build_seeded,
+    learning_rate,
+    restore_optimizer,
+    set_learning_rate,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +221,7 @@ class _Fitting:
         lesions: torch.Tensor | None,
     ) -> None:
         self.model, self.params, self.device = model.to(device), params, device
-        groups = decay_groups(model, params.weight_decay)
-        self.optimizer = torch.optim.AdamW(groups, lr=params.lr, betas=(0.9, params.beta2))
+        self.optimizer = adamw(model, params, device)
         self.epoch, self.curve = 0, []
         self.count = len(images)
         self.load = feeder(images, device)
@@ -232,7 +239,7 @@ class _Fitting:
         rng = item_rng(self.params.seed, "pretrain", str(self.epoch))
         draw = shuffled(self.count, self.params.seed, self.epoch, augment=True)
         places = in_batches(self.count, self.params.batch_size)
-        totals: dict[str, float] = {}
+        totals: dict[str, torch.Tensor] = {}
         loaded = self.load(draw[where] for where in places)
         for step, (where, pixels) in enumerate(zip(places, loaded, strict=True)):
             chosen = torch.as_tensor(draw.indices[where], device=self.device)
@@ -242,10 +249,11 @@ class _Fitting:
             )
             losses = self._step(batch, self.epoch + step / len(places), rng)
             for name, loss in losses.items():
-                totals[name] = totals.get(name, 0.0) + loss.item() * len(where)
+                # Read once an epoch, as in `training`.
+                totals[name] = totals.get(name, 0.0) + loss.detach().double() * len(where)
         self.epoch += 1
-        losses = {name: total / self.count for name, total in totals.items()}
-        self.curve.append({"epoch": self.epoch, "lr": self.optimizer.param_groups[0]["lr"], **losses})
+        losses = {name: total.item() / self.count for name, total in totals.items()}
+        self.curve.append({"epoch": self.epoch, "lr": float(self.optimizer.param_groups[0]["lr"]), **losses})
         return self.curve[-1]
 
     def _lesions_of(self, draw: Draw) -> torch.Tensor | None:
@@ -255,9 +263,9 @@ class _Fitting:
         return turn(self.lesions[indices][:, None], turns, flips)[:, 0]
 
     def _step(self, batch: Batch, epoch: float, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.params, epoch)
-        losses = self.model(batch, trust=min(epoch, 1.0), rng=rng)
+        set_learning_rate(self.optimizer, learning_rate(self.params, epoch))
+        with mixed_precision(self.device):
+            losses = self.model(batch, trust=min(epoch, 1.0), rng=rng)
         self.optimizer.zero_grad(set_to_none=True)
         self.model.total(losses).backward()
         if self.params.clip_norm:
@@ -277,7 +285,7 @@ class _Fitting:
     def restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.curve = state["epoch"], state["curve"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self.optimizer, state["optimizer"])
         # Those of a CPU and of a GPU, or of the CPU alone where it goes on without a GPU.
         for generator, random in zip(self._generators(), state["random"], strict=False):
             generator.set_state(random)
