@@ -5,7 +5,7 @@ it has one, which teaches a net nothing about where to look; the masks of simula
 `iqagpt.captioner.objectives`).
 
 Shapes: images (B, 1, H, W) in [0, 1] -> quarter resolution -> channels (B, 8, H/4, W/4) -> features (B, 32, H/8, W/8) ->
-logits (B, H/8, W/8). The logits alone go on: with the features too, the captioner did better on neither phantom nor real images
+logits (B, H/8, W/8). The logits alone go on: with the features too, single fits did no better on phantom or real images
 (docs/lessons.md).
 """
 
