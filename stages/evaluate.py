@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from iqagpt.artifacts import write_metrics
-from iqagpt.config import load_section
-from iqagpt.evaluation.comparison import load_comparison
+from iqagpt.config import load_section, read_params
+from iqagpt.evaluation.comparison import image_source, load_comparison
 from iqagpt.evaluation.fidelity import load_fidelity
 from iqagpt.evaluation.results import evaluate, write_results
 from iqagpt.evaluation.tables import EvaluateParams
@@ -32,8 +32,9 @@ def main(
 ) -> None:
     """Compare all enabled methods with the reader, and with the paper's Tables 1 to 4."""
     settings = load_section(params, "evaluate", EvaluateParams)
+    source = image_source(read_params(params))
     test, val = (
-        load_comparison(predictions, captions, split, baselines=settings.baselines, name=name)
+        load_comparison(predictions, captions, split, baselines=settings.baselines, name=name, source=source)
         for name in ("test", "val")
     )
     results = evaluate(test, val, settings, load_fidelity(variants, test.truth))

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,10 @@ _SHUFFLE_SEED = 0
 _TRUTH = ("image_id", "slice_id", "patient_id", "variant", "score_source", *KEYS, "caption")
 
 
+#: Where stage ``phantom`` writes, as dvc.yaml says.
+PHANTOM = Path("data/phantom")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The images of one split with what the reader and each method say.
@@ -42,7 +47,7 @@ class Comparison:
     predictions : dict
         By method, a table as of `read_predictions`, rows as in `truth`; ``iqagpt`` first.
     data_source : str or None
-        Where the images come from, if the captions artifact says so.
+        Where the images come from, if the captions artifact or the stage says so.
     criteria : tuple of str
         Those that the readers were asked about; others are in no number but those of the captions' text.
     folds : int
@@ -69,7 +74,13 @@ class Comparison:
 
 
 def load_comparison(
-    predictions: Path, captions: Path, split: Path, *, baselines: Sequence[str], name: str
+    predictions: Path,
+    captions: Path,
+    split: Path,
+    *,
+    baselines: Sequence[str],
+    name: str,
+    source: str | None = None,
 ) -> Comparison:
     """Bring truth and predictions together.
 
@@ -83,23 +94,33 @@ def load_comparison(
         Methods to set beside ``iqagpt``.
     name : str
         The split: ``val`` or ``test``.
+    source : str, optional
+        Where the images come from, if the captions artifact does not say it.
 
     Raises
     ------
     ArtifactError
         If a table is missing or lacks an image of the split, a patient is on two sides of it, or is in `name` of two folds.
     """
-    source = open_artifact(captions, "captions")
+    captioned = open_artifact(captions, "captions")
     folds = _fold_names(split)
-    parts = [_truth_of(source.manifest, split / fold, name) for fold in folds]
+    parts = [_truth_of(captioned.manifest, split / fold, name) for fold in folds]
     truth = pd.concat(parts, ignore_index=True)
     _check_truth(truth, captions)
     found = {}
     for method in (IQAGPT, *baselines):
         tables = [_load_method(predictions / f, method, part, name) for f, part in zip(folds, parts, strict=True)]
         found[method] = pd.concat(tables, ignore_index=True)
-    criteria = tuple(source.info.get("criteria", KEYS))
-    return Comparison(name, truth, found, source.info.get("data_source"), criteria, len(folds))
+    criteria = tuple(captioned.info.get("criteria", KEYS))
+    return Comparison(name, truth, found, captioned.info.get("data_source", source), criteria, len(folds))
+
+
+def image_source(params: dict[str, Any]) -> str | None:
+    """Say of a params file's content whether its images are the built-in synthetic ones; None where it has no ``ingest.root``."""
+    root = (params.get("ingest") or {}).get("root")
+    if root is None:
+        return None
+    return "SYNTHETIC patients of stage phantom" if Path(root) == PHANTOM else "as set by ingest.root in params.yaml"
 
 
 def _fold_names(split: Path) -> list[str]:

@@ -1,12 +1,13 @@
 """Truth and predictions brought together; the content of the metrics files."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from iqagpt.artifacts import write_table
+from iqagpt.artifacts import read_json, write_table
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation import comparison
 from iqagpt.evaluation.comparison import (
@@ -14,6 +15,7 @@ from iqagpt.evaluation.comparison import (
     Comparison,
     captioning,
     class_table,
+    image_source,
     load_comparison,
     score_table,
 )
@@ -124,3 +126,26 @@ def test_plot_tables(folder: Path, scored_run: Path) -> None:
         "small_structures": 8, "diagnostic_confidence": 8, "lesion_conspicuity": 4,
     }  # fmt: skip
     assert pairs.notna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"ingest": {"root": "data/phantom"}}, "SYNTHETIC patients of stage phantom"),
+        ({"ingest": {"root": "./data/phantom/"}}, "SYNTHETIC patients of stage phantom"),
+        ({"ingest": {"root": "/clinic/ward_7"}}, "as set by ingest.root in params.yaml"),
+        ({"evaluate": {}}, None),
+    ],
+)
+def test_the_images_are_called_synthetic_where_they_are(params: dict, said: str | None) -> None:
+    assert image_source(params) == said
+
+
+def test_a_source_that_the_captions_state_comes_first(folder: Path, scored_run: Path, tmp_path: Path) -> None:
+    given = {"baselines": BASELINES, "name": "test", "source": "SYNTHETIC patients of stage phantom"}
+    plain = load_comparison(folder, scored_run / "captions", scored_run / "split", **given)
+    assert plain.data_source == "SYNTHETIC patients of stage phantom"
+    stating = shutil.copytree(scored_run / "captions", tmp_path / "captions")
+    info = read_json(stating / "artifact.json")
+    (stating / "artifact.json").write_text(json.dumps(info | {"data_source": "reader study A"}))
+    assert load_comparison(folder, stating, scored_run / "split", **given).data_source == "reader study A"
