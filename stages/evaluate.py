@@ -13,10 +13,11 @@ import typer
 
 from iqagpt.artifacts import write_metrics
 from iqagpt.config import load_section, read_params
-from iqagpt.evaluation.comparison import image_source, load_comparison
+from iqagpt.evaluation.comparison import load_comparison
 from iqagpt.evaluation.fidelity import load_fidelity
 from iqagpt.evaluation.results import evaluate, write_results
 from iqagpt.evaluation.tables import EvaluateParams
+from iqagpt.image_source import source_of_images
 from iqagpt.stage import stage_app
 
 
@@ -32,7 +33,7 @@ def main(
 ) -> None:
     """Compare all enabled methods with the reader, and with the paper's Tables 1 to 4."""
     settings = load_section(params, "evaluate", EvaluateParams)
-    source = image_source(read_params(params))
+    source = source_of_images(read_params(params))
     test, val = (
         load_comparison(predictions, captions, split, baselines=settings.baselines, name=name, source=source)
         for name in ("test", "val")

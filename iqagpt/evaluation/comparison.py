@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +27,6 @@ IQAGPT = "iqagpt"
 SHUFFLED = "shuffled captions"
 _SHUFFLE_SEED = 0
 _TRUTH = ("image_id", "slice_id", "patient_id", "variant", "score_source", *KEYS, "caption")
-
-
-#: Where stage ``phantom`` writes, as dvc.yaml says.
-PHANTOM = Path("data/phantom")
 
 
 @dataclass(frozen=True)
@@ -113,14 +108,6 @@ def load_comparison(
         found[method] = pd.concat(tables, ignore_index=True)
     criteria = tuple(captioned.info.get("criteria", KEYS))
     return Comparison(name, truth, found, captioned.info.get("data_source", source), criteria, len(folds))
-
-
-def image_source(params: dict[str, Any]) -> str | None:
-    """Say of a params file's content whether its images are the built-in synthetic ones; None where it has no ``ingest.root``."""
-    root = (params.get("ingest") or {}).get("root")
-    if root is None:
-        return None
-    return "SYNTHETIC patients of stage phantom" if Path(root) == PHANTOM else "as set by ingest.root in params.yaml"
 
 
 def _fold_names(split: Path) -> list[str]:

@@ -15,7 +15,6 @@ from iqagpt.evaluation.comparison import (
     Comparison,
     captioning,
     class_table,
-    image_source,
     load_comparison,
     score_table,
 )
@@ -126,19 +125,6 @@ def test_plot_tables(folder: Path, scored_run: Path) -> None:
         "small_structures": 8, "diagnostic_confidence": 8, "lesion_conspicuity": 4,
     }  # fmt: skip
     assert pairs.notna().all(axis=None)
-
-
-@pytest.mark.parametrize(
-    ("params", "said"),
-    [
-        ({"ingest": {"root": "data/phantom"}}, "SYNTHETIC patients of stage phantom"),
-        ({"ingest": {"root": "./data/phantom/"}}, "SYNTHETIC patients of stage phantom"),
-        ({"ingest": {"root": "/clinic/ward_7"}}, "as set by ingest.root in params.yaml"),
-        ({"evaluate": {}}, None),
-    ],
-)
-def test_the_images_are_called_synthetic_where_they_are(params: dict, said: str | None) -> None:
-    assert image_source(params) == said
 
 
 def test_a_source_that_the_captions_state_comes_first(folder: Path, scored_run: Path, tmp_path: Path) -> None:
