@@ -12,12 +12,11 @@ from typing import Annotated
 import typer
 
 from iqagpt.artifacts import write_metrics
-from iqagpt.config import load_section, read_params
+from iqagpt.config import load_section
 from iqagpt.evaluation.comparison import load_comparison
 from iqagpt.evaluation.fidelity import load_fidelity
 from iqagpt.evaluation.results import evaluate, write_results
 from iqagpt.evaluation.tables import EvaluateParams
-from iqagpt.image_source import source_of_images
 from iqagpt.stage import stage_app
 
 
@@ -33,9 +32,8 @@ def main(
 ) -> None:
     """Compare all enabled methods with the reader, and with the paper's Tables 1 to 4."""
     settings = load_section(params, "evaluate", EvaluateParams)
-    source = source_of_images(read_params(params))
     test, val = (
-        load_comparison(predictions, captions, split, baselines=settings.baselines, name=name, source=source)
+        load_comparison(predictions, captions, split, baselines=settings.baselines, name=name)
         for name in ("test", "val")
     )
     results = evaluate(test, val, settings, load_fidelity(variants, test.truth))

@@ -42,7 +42,7 @@ class Comparison:
     predictions : dict
         By method, a table as of `read_predictions`, rows as in `truth`; ``iqagpt`` first.
     data_source : str or None
-        Where the images come from, if the captions artifact or the stage says so.
+        Where the images come from, if the captions artifact says so.
     criteria : tuple of str
         Those that the readers were asked about; others are in no number but those of the captions' text.
     folds : int
@@ -69,13 +69,7 @@ class Comparison:
 
 
 def load_comparison(
-    predictions: Path,
-    captions: Path,
-    split: Path,
-    *,
-    baselines: Sequence[str],
-    name: str,
-    source: str | None = None,
+    predictions: Path, captions: Path, split: Path, *, baselines: Sequence[str], name: str
 ) -> Comparison:
     """Bring truth and predictions together.
 
@@ -89,25 +83,23 @@ def load_comparison(
         Methods to set beside ``iqagpt``.
     name : str
         The split: ``val`` or ``test``.
-    source : str, optional
-        Where the images come from, if the captions artifact does not say it.
 
     Raises
     ------
     ArtifactError
         If a table is missing or lacks an image of the split, a patient is on two sides of it, or is in `name` of two folds.
     """
-    captioned = open_artifact(captions, "captions")
+    source = open_artifact(captions, "captions")
     folds = _fold_names(split)
-    parts = [_truth_of(captioned.manifest, split / fold, name) for fold in folds]
+    parts = [_truth_of(source.manifest, split / fold, name) for fold in folds]
     truth = pd.concat(parts, ignore_index=True)
     _check_truth(truth, captions)
     found = {}
     for method in (IQAGPT, *baselines):
         tables = [_load_method(predictions / f, method, part, name) for f, part in zip(folds, parts, strict=True)]
         found[method] = pd.concat(tables, ignore_index=True)
-    criteria = tuple(captioned.info.get("criteria", KEYS))
-    return Comparison(name, truth, found, captioned.info.get("data_source", source), criteria, len(folds))
+    criteria = tuple(source.info.get("criteria", KEYS))
+    return Comparison(name, truth, found, source.info.get("data_source"), criteria, len(folds))
 
 
 def _fold_names(split: Path) -> list[str]:

@@ -13,9 +13,8 @@ from iqagpt.artifacts import create_artifact
 from iqagpt.criteria import KEYS
 from iqagpt.evaluation import paper
 from iqagpt.evaluation.names import SHORT, method_name, source_name
-from iqagpt.image_source import shown_path, source_of_images
 from iqagpt.page.claim_tables import claims
-from iqagpt.page.contents import Run, choose_slices
+from iqagpt.page.contents import Run, choose_slices, shown_path, source_of_images
 from iqagpt.page.document import document, page_body, section
 from iqagpt.page.examples import examples, score_table
 from iqagpt.page.further_tables import audits, other_metrics, statistics

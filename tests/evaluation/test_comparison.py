@@ -1,13 +1,12 @@
 """Truth and predictions brought together; the content of the metrics files."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from iqagpt.artifacts import read_json, write_table
+from iqagpt.artifacts import write_table
 from iqagpt.errors import ArtifactError
 from iqagpt.evaluation import comparison
 from iqagpt.evaluation.comparison import (
@@ -125,13 +124,3 @@ def test_plot_tables(folder: Path, scored_run: Path) -> None:
         "small_structures": 8, "diagnostic_confidence": 8, "lesion_conspicuity": 4,
     }  # fmt: skip
     assert pairs.notna().all(axis=None)
-
-
-def test_a_source_that_the_captions_state_comes_first(folder: Path, scored_run: Path, tmp_path: Path) -> None:
-    given = {"baselines": BASELINES, "name": "test", "source": "SYNTHETIC patients of stage phantom"}
-    plain = load_comparison(folder, scored_run / "captions", scored_run / "split", **given)
-    assert plain.data_source == "SYNTHETIC patients of stage phantom"
-    stating = shutil.copytree(scored_run / "captions", tmp_path / "captions")
-    info = read_json(stating / "artifact.json")
-    (stating / "artifact.json").write_text(json.dumps(info | {"data_source": "reader study A"}))
-    assert load_comparison(folder, stating, scored_run / "split", **given).data_source == "reader study A"
