@@ -289,6 +289,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     set_verbosity_error()
     device = pick_device()
+    if options.compiled and device.type != "cuda":
+        parser.error("--compiled needs a CUDA GPU: elsewhere nothing is compiled")
     params = load_section(PRESETS[options.preset], "train", TrainParams)
     stated = load_section(PRESETS[options.preset], "pretrain", PretrainParams)
     geometry = Pretrained(dataclasses.replace(stated.encoder, stem="linear"), stated.text, {})
