@@ -52,7 +52,10 @@ def apply_window(image_hu: np.ndarray, window_hu: tuple[float, float]) -> np.nda
     ndarray, same shape, float32
     """
     lower, upper = window_hu
-    return np.clip((image_hu.astype(np.float32) - lower) / (upper - lower), 0.0, 1.0)
+    image = image_hu.astype(np.float32)  # a copy, changed in place below: half the time
+    image -= lower
+    image /= upper - lower
+    return np.clip(image, 0.0, 1.0, out=image)
 
 
 def from_window(image: np.ndarray, window_hu: tuple[float, float]) -> np.ndarray:

@@ -37,6 +37,7 @@ def main(
             further = {"ceiling": ceiling(consensus_scores(best_guess), consensus_scores(scores))}
         else:
             scores, further = add_consensus(read_scores(table, images), read_params.consensus), {}
+        writer.info["data_source"] = images.info["data_source"]
         agreement = write_readers(writer, scores, seed=read_params.seed)
         result = {writer.info["score_source"]: describe_readers(scores, agreement) | further}
     write_metrics(metrics, result)

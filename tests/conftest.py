@@ -43,7 +43,7 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 given = dict.fromkeys(KEYS, score) | {"lesion_conspicuity": score if k else None}
                 scores.append({**image, "reader": "r1", "score_source": "simulated", "consensus": 1, **given})
         writer.manifest(pd.DataFrame(rows))
-        writer.info.update(window_hu=[-160.0, 240.0], variants=list(LEVELS))
+        writer.info.update(window_hu=[-160.0, 240.0], variants=list(LEVELS), data_source="SYNTHETIC flat images")
     with create_artifact(root / "captions", "captions") as writer:
         writer.manifest(caption_scores(pd.DataFrame(scores)))
         build_tokenizer(CaptionParams("presets/none.txt")).save(writer.path)

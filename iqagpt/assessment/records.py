@@ -3,6 +3,7 @@
 Every record of a slice or series names model, version and direction, so that a line taken out of its file still says what it is.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -142,6 +143,7 @@ def _source(assessor: "Assessor") -> Record:
     }
 
 
+@functools.cache  # it is looked up on disk, and every record has it
 def _version() -> str:
     try:
         return version("iqagpt")

@@ -18,7 +18,7 @@ from iqagpt.clip.model import Clip
 from iqagpt.clip.quality import probabilities
 from iqagpt.clip.tokens import ClipTokens
 from iqagpt.scored_images import ScoredImages
-from iqagpt.training import Recipe, learning_rate
+from iqagpt.training import Recipe, learning_rate, set_learning_rate
 
 #: SD of the context at the start, as in CoOp.
 START_SD = 0.02
@@ -115,8 +115,7 @@ def fit_context(
         total = 0.0
         for step, batch in enumerate(batches):
             part = draw[batch]
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, epoch + step / len(batches))
+            set_learning_rate(optimizer, learning_rate(recipe, epoch + step / len(batches)))
             found = loss(train.vectors[2 * part.turns + part.flips, part.indices], train.quality[part.indices])
             optimizer.zero_grad(set_to_none=True)
             found.backward()

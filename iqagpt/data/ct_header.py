@@ -423,4 +423,7 @@ def _padding(values: Values, keyword: str, signed: bool) -> int | None:
 
 def decode_text(content: bytes) -> str:
     """Return the text of a value without padding and control characters, which would reach keys and messages."""
-    return "".join(character for character in content.decode("latin-1") if character.isprintable()).strip()
+    text = content.decode("latin-1")
+    if not text.isprintable():  # rare, and looking at each character is slow
+        text = "".join(character for character in text if character.isprintable())
+    return text.strip()

@@ -140,7 +140,7 @@ def simulate_lesions(pairs: Artifact, writer: ArtifactWriter, params: SimulatePa
             added, masks[item.row] = draw_lesion(lesion, masks.shape[1:], item.pixel_spacing_mm)
         for name, array in source.items():
             target[name][item.row] = np.clip(array[item.row] + added, *STORED_RANGE_HU).astype(np.int16)
-    writer.info["window_hu"] = pairs.info["window_hu"]
+    writer.info |= {name: pairs.info[name] for name in ("window_hu", "data_source")}
     table = _lesion_table(manifest, lesions)
     shown = table.set_index("slice_id")[LESION_COLUMNS].reindex(manifest["slice_id"]).reset_index(drop=True)
     writer.manifest(pd.concat([manifest.assign(has_lesion=shown.iloc[:, 0].notna().astype(int)), shown], axis=1))

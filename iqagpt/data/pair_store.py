@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iqagpt.artifacts import ArtifactWriter
+from iqagpt.artifacts import ArtifactWriter, open_artifact
 from iqagpt.data import tcia
 from iqagpt.data.finding import Found
 from iqagpt.data.ingest_params import IngestParams
@@ -21,7 +21,7 @@ from iqagpt.data.matrix import fit_matrix
 from iqagpt.data.pairing import Z_TOLERANCE_MM, SlicePair
 from iqagpt.data.pixel_jobs import PixelJob, fill_pixels
 from iqagpt.data.scan_noise import Scan
-from iqagpt.errors import InputError
+from iqagpt.errors import ArtifactError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ def write_pairs(
     writer.manifest(pd.DataFrame(rows))
     writer.table("rejected", found.rejected.table())
     writer.info.update(
+        data_source=_data_source(params),
         dose_note=_dose_note(params),
         gaps_in_z=found.gaps,
         ldct_percent={code: tcia.LOW_DOSE_PERCENT[code[0]] for code in sorted(_patients(pairs) & found.tcia)},
@@ -151,6 +152,15 @@ def read_organs(path: Path, matrix: tuple[int, int]) -> OrganMap:
     if not np.issubdtype(labels.dtype, np.integer) or (labels.size and not 0 <= labels.min() <= labels.max() <= 255):
         raise InputError(f"{path}: labels must be whole numbers from 0 to 255, got dtype {labels.dtype}")
     return OrganMap(z_mm.astype(np.float64), labels.astype(np.uint8, copy=False))
+
+
+def _data_source(params: IngestParams) -> str:
+    """Say in words where the images come from, for every table and page of results; no path, which may name a person."""
+    try:
+        open_artifact(params.root, "phantom")
+    except ArtifactError:
+        return f"data of the user, low dose {'simulated' if params.low_dose == 'simulated' else 'as given'}"
+    return "built-in CT phantom: SYNTHETIC patients, no real CT"
 
 
 def _dose_note(params: IngestParams) -> str:

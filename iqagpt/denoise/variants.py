@@ -78,7 +78,9 @@ def write_variants(
         fidelity += near
     writer.array("lesion_mask", shape, np.uint8)[:] = lesions.array("lesion_mask")
     writer.manifest(_manifest(lesions.manifest, list(arrays)))
-    writer.info |= {"window_hu": [lower, upper], "variants": list(arrays)}
+    writer.info |= {
+        "window_hu": [lower, upper], "variants": list(arrays), "data_source": lesions.info["data_source"],
+    }  # fmt: skip
     table = _with_ids(pd.DataFrame(fidelity), lesions.manifest)
     writer.table("fidelity", table)
     means = table.drop(columns=["image_id", "slice_id"]).groupby("variant", sort=False).mean()

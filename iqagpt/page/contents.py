@@ -206,16 +206,6 @@ def _spread(names: list[str], count: int) -> list[str]:
     return [names[place] for place in places]
 
 
-def source_of_images(params: Mapping[str, Any]) -> str:
-    """Say in words where the images come from."""
-    ingest = params.get("ingest", {})
-    root = str(ingest.get("root", ""))
-    low = "low dose simulated" if ingest.get("low_dose") == "simulated" else "low dose as given"
-    if root == "data/phantom":
-        return "built-in CT phantom: SYNTHETIC patients, no real CT"
-    return f"data of the user ({shown_path(root)}), {low}"
-
-
 def shown_path(text: str) -> str:
     """Shorten an absolute path to its last part: a page may be passed on, and a path may name a person."""
     if not re.match(r"[/~]|[A-Za-z]:[\\/]|\\\\", text):

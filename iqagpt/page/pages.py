@@ -14,7 +14,7 @@ from iqagpt.criteria import KEYS
 from iqagpt.evaluation import paper
 from iqagpt.evaluation.names import SHORT, method_name, source_name
 from iqagpt.page.claim_tables import claims
-from iqagpt.page.contents import Run, choose_slices, shown_path, source_of_images
+from iqagpt.page.contents import Run, choose_slices, shown_path
 from iqagpt.page.document import document, page_body, section
 from iqagpt.page.examples import examples, score_table
 from iqagpt.page.further_tables import audits, other_metrics, statistics
@@ -108,7 +108,7 @@ def patient_page(run: Run, params: PageParams, patient: str) -> str:
         section("scores", "Scores of all images", score_table(run, images)),
     ]
     links = [("index.html", "All results"), ("#examples", "Slices"), ("#scores", "Scores of all images")]
-    facts = element("dl", _fact("Scores to match", _source(run)), _fact("Images", source_of_images(run.params)))
+    facts = element("dl", _fact("Scores to match", _source(run)), _fact("Images", run.variants.info["data_source"]))
     count = (
         f"{len(slices)} of {images['slice_id'].nunique()} slices are shown, with scores and reports; the table has all."
     )
@@ -125,7 +125,7 @@ def _facts(run: Run) -> Html:
     return element(
         "dl",
         _fact("Scores to match", element("strong", _source(run))),
-        _fact("Images", source_of_images(run.params)),
+        _fact("Images", run.variants.info["data_source"]),
         _fact("Test set", f"{metrics['n_images']} images, {slices} slices, {metrics['n_patients']} patients"),
         _fact("Paper's test set", "200 images, 25 slices, 2 patients of the AAPM data, one radiologist"),
         _fact("Scores", "1 (best) to 4 (worst)"),

@@ -67,7 +67,7 @@ def write_pairs(path, patients, slices, *, organ_map=True):
             ldct[item.row] = (ndct[item.row] + rng.normal(0, 20, liver.shape)).clip(-1024)
             if organ_map:
                 organs[item.row] = liver
-        writer.info["window_hu"] = [-160.0, 240.0]
+        writer.info |= {"window_hu": [-160.0, 240.0], "data_source": "made for tests"}
         writer.manifest(manifest)
     return open_artifact(path, "pairs")
 

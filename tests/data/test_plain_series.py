@@ -40,6 +40,7 @@ def test_patients_are_numbered_and_the_low_dose_is_simulated(tmp_path):
     for name in ("Miller", "Smith"):
         write_series(root / name, zs=range(0, 9, 3), stem="scan", hu=AIR, PatientName=name, PatientID=name, seed=2)
     artifact = ingest(root, tmp_path / "pairs", low_dose="simulated")
+    assert artifact.info["data_source"] == "data of the user, low dose simulated"
     assert sorted(set(artifact.manifest["patient_id"])) == ["P001", "P002"]
     ndct, ldct = (artifact.array(name).astype(int) for name in ("ndct", "ldct"))
     assert np.all(ndct == AIR)

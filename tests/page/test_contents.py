@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from iqagpt.errors import ArtifactError
-from iqagpt.page.contents import Sources, choose_slices, load_run, read_figures, shown_path, source_of_images
+from iqagpt.page.contents import Sources, choose_slices, load_run, read_figures, shown_path
 
 
 def sources(root: Path, **changes: Path) -> Sources:
@@ -104,9 +104,3 @@ def test_absolute_paths_are_shortened() -> None:
     assert shown_path("data/phantom") == "data/phantom"
     for text in ("/home/jane/scans", "~/scans/", r"C:\Users\jane\scans", r"\\server\jane\scans"):
         assert shown_path(text) == ".../scans"
-
-
-def test_source_of_images_is_plain() -> None:
-    assert "SYNTHETIC" in source_of_images({"ingest": {"root": "data/phantom"}})
-    text = source_of_images({"ingest": {"root": "/home/jane/aapm", "low_dose": "simulated"}})
-    assert text == "data of the user (.../aapm), low dose simulated"

@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
         writer.array("lesion_mask", (3, SIDE, SIDE), np.uint8)[1, 5:9, 5:9] = 1
         table = {"slice_id": ids, "patient_id": list("ABC"), "row": range(3), "has_lesion": [0, 1, 0]}
         writer.manifest(pd.DataFrame(table | {"lesion_row_px": [np.nan, 7.0, np.nan]}))
-        writer.info["window_hu"] = [-160.0, 240.0]
+        writer.info |= {"window_hu": [-160.0, 240.0], "data_source": "made for tests"}
     with create_artifact(root / "split", "split") as writer:
         writer.manifest(pd.DataFrame({"slice_id": ids, "split": ["train", "train", "test"]}))
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
@@ -91,6 +91,7 @@ def test_denoise_writes_eight_variants_of_every_slice(folder):
     assert run_denoise(folder).exit_code == 0
     artifact, lesions = open_artifact(folder / "variants", "variants"), open_artifact(folder / "lesions", "lesions")
     assert artifact.info["variants"] == VARIANTS
+    assert artifact.info["data_source"] == "made for tests"
     assert artifact.info["window_hu"] == [-160.0, 240.0]
     for variant in VARIANTS:
         assert artifact.array(variant).shape == (3, SIDE, SIDE)

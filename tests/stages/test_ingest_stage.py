@@ -67,6 +67,21 @@ def test_files_columns_types(tmp_path, root):
     np.testing.assert_array_equal(artifact.array("ndct")[1], pixels[2])
 
 
+@pytest.mark.parametrize(
+    ("described", "source"),
+    [
+        (None, "data of the user, low dose as given"),
+        ('{"kind": "phantom", "schema_version": 1}', "built-in CT phantom: SYNTHETIC patients, no real CT"),
+        ("anything", "data of the user, low dose as given"),
+    ],
+)
+def test_where_images_come_from_goes_with_them(tmp_path, root, described, source):
+    if described:
+        (root / "artifact.json").write_text(described)
+    assert run(tmp_path, root).exit_code == 0
+    assert open_artifact(tmp_path / "pairs", "pairs").info["data_source"] == source
+
+
 def test_equal_inputs_give_equal_bytes_anywhere(tmp_path, root, monkeypatch):
     run(tmp_path, root)
     monkeypatch.chdir(tmp_path)

@@ -116,6 +116,8 @@ def test_captions_are_made_of_the_consensus(run, tmp_path):
     captions = open_artifact(tmp_path / "captions", "captions").manifest
     assert captions["image_id"].is_unique
     assert captions[["image_id", *KEYS]].equals(second[["image_id", *KEYS]])
+    for kind in ("scores", "captions"):
+        assert open_artifact(tmp_path / kind, kind).info["data_source"] == "SYNTHETIC flat images"
 
 
 def test_two_real_readers_in_a_long_table(run, tmp_path):

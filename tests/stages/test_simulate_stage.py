@@ -22,7 +22,7 @@ def run(tmp_path):
         writer.array("organs", (5, 96, 96), np.uint8)[:] = np.where(liver, 5, 0)
         table = {"slice_id": [f"A_{k:03d}" for k in range(5)], "patient_id": "A", "pixel_spacing_mm": 2.0}
         writer.manifest(pd.DataFrame({**table, "has_organ_map": 1, "row": range(5)}))
-        writer.info["window_hu"] = [-160.0, 240.0]
+        writer.info |= {"window_hu": [-160.0, 240.0], "data_source": "made for tests"}
 
     def run(**changes):
         section = yaml.safe_load((ROOT / "params.yaml").read_text())["simulate"] | changes
@@ -38,6 +38,7 @@ def test_the_stage_writes_its_artifact(run, tmp_path):
     assert result.exit_code == 0, result.output
     lesions = open_artifact(tmp_path / "lesions", "lesions")
     assert lesions.info["window_hu"] == [-160.0, 240.0]
+    assert lesions.info["data_source"] == "made for tests"
     assert lesions.manifest["has_lesion"].sum() == 2
     assert lesions.manifest.columns[-5:].tolist() == [
         "has_lesion", "lesion_row_px", "lesion_col_px", "lesion_diameter_mm", "lesion_contrast_hu",
