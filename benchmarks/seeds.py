@@ -3,9 +3,9 @@
 Command: ``python benchmarks/seeds.py --seeds 1 2 3 --output benchmarks/results``. Needs ``data/`` and ``predictions/`` from
 ``dvc repro``. Images, scores and split stay the same; only ``pretrain.seed``, ``train.seed``, ``baseline.vit_c.seed`` and
 ``baseline.vit_r.seed`` change, so the spread is that of fitting, first weights included.
-The workspace's own models, predictions and metrics are not touched. ``seed_N.json`` there holds what a seed gave; it is not fitted
-again as long as params.yaml and data stay the same; delete it when the code has changed.
-So seeds may run one at a time, or side by side.
+The workspace's own models, predictions and metrics are not touched; its own seed's are taken as they are. ``seed_N.json`` there
+holds what another seed gave; it is not fitted again as long as params.yaml and data stay the same; delete it when the code has
+changed. So seeds may run one at a time, or side by side.
 """
 
 import argparse
@@ -35,8 +35,10 @@ def seeded(seed: int) -> dict:
 
 
 def found(seed: int, file: Path) -> dict:
-    """Return what `file` holds of this seed, or fit, predict and evaluate and write it."""
+    """Return what the workspace or `file` holds of this seed, or fit, predict and evaluate and write it."""
     params = seeded(seed)
+    if params == yaml.safe_load(Path("params.yaml").read_text()):
+        return {name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("evaluate", "by_variant")}
     content = json.dumps([params, Path("data/captions/manifest.csv").read_text()], sort_keys=True)
     key = hashlib.sha256(content.encode()).hexdigest()
     if file.exists():

@@ -142,8 +142,8 @@ class Assessor:
         return word_map(self._model, self._tokenizer, self._input([_checked(image_hu)]), caption, word_index)
 
     def _input(self, slices: Sequence[np.ndarray]) -> torch.Tensor:
-        fitted = [apply_window(fit_matrix(image, self.image_size, AIR_HU), self.window_hu) for image in slices]
-        return torch.from_numpy(np.stack(fitted)[:, None]).to(self._device)
+        fitted = np.stack([fit_matrix(image, self.image_size, AIR_HU) for image in slices])[:, None]
+        return torch.from_numpy(apply_window(fitted, self.window_hu)).to(self._device)
 
     def _decode(self, images: torch.Tensor, warnings: Sequence[tuple[str, ...]]) -> Iterator[SliceAssessment]:
         with torch.inference_mode():

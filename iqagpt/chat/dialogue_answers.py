@@ -147,7 +147,8 @@ def _limits(question: Question, result: "SliceAssessment") -> str:
     else:
         answer = "No score could be determined, so I cannot say."
     why = (
-        "I know the scores, not their causes; click a criterion or a word of the caption to see where the model looked."
+        "I know the scores, not their causes. The page (iqagpt serve) shows where the model looked: "
+        "click a criterion or a word of the caption."
     )
     return f"{answer}\n{why}"
 
