@@ -28,17 +28,15 @@ WAYS = {"none": (), **{name: (name,) for name in OBJECTIVES}, "all": OBJECTIVES}
 def run(way: str, seed: int, params_file: Path, folder: Path) -> dict:
     """Pre-train in one way, fine-tune, predict; return figures on val and the losses of pre-training."""
     params = yaml.safe_load(params_file.read_text())
-    given = {**dict.fromkeys(OBJECTIVES, 1.0), **params["pretrain"]["objectives"]}
-    params["pretrain"]["objectives"]["lesion"] = 0.0  # not one of the reference's, and its path needs it in every way
+    given = params["pretrain"]["objectives"]
     if params["pretrain"]["encoder"]["stem"] == "focal":
-        params["pretrain"]["encoder"]["stem"] = "conv"
+        params["pretrain"]["encoder"]["stem"] = "conv"  # the path of lesions needs its own objective in every way
     params["pretrain"]["seed"] = params["train"]["seed"] = seed
     params["pretrain"]["source"] = "objectives" if WAYS[way] else "none"
-    if WAYS[way]:
-        params["pretrain"]["objectives"] = {
-            "lesion": 0.0,
-            **{n: (given[n] or 1.0) if n in WAYS[way] else 0.0 for n in OBJECTIVES},
-        }
+    chosen = WAYS[way] or OBJECTIVES  # without pre-training they are unused, but may not all be off
+    params["pretrain"]["objectives"] = {"lesion": 0.0} | {
+        name: (given[name] or 1.0) if name in chosen else 0.0 for name in OBJECTIVES
+    }
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(params, sort_keys=False))
     images = ["--variants", "data/variants", "--split", "data/split", "--params", file]
