@@ -5,6 +5,7 @@ one (LDCTIQAC 2023). A small decision tree per criterion, fitted on the training
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -97,7 +98,15 @@ def noise_sd(image_hu: np.ndarray, bands_px: tuple[float, float]) -> float:
 def _log_noise(
     image: Callable[[int], np.ndarray], count: int, bands_px: tuple[float, float], window_hu: tuple[float, float]
 ) -> np.ndarray:
+    opening = threading.Lock()
+
+    def measured(index: int) -> float:
+        # NumPy parses an array's header with `ast`, which in Python 3.11 fails now and then where several threads do so at once.
+        with opening:
+            pixels = image(index)
+        return noise_sd(np.clip(pixels, *window_hu), bands_px)
+
     # Threads, as scipy's filters release the lock; by number, so that each reads the image it measures.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        values = list(pool.map(lambda index: noise_sd(np.clip(image(index), *window_hu), bands_px), range(count)))
+        values = list(pool.map(measured, range(count)))
     return np.log(np.maximum(values, 1e-3)).astype(np.float32)  # scikit-learn's trees compare in this precision

@@ -69,7 +69,7 @@ def write_slices(root: Path) -> None:
                 table | {"has_lesion": [0, 1] * 3, "lesion_contrast_hu": [None, -40.0] * 3, "pixel_spacing_mm": 0.7}
             )
         )
-        writer.info["window_hu"] = [-160.0, 240.0]
+        writer.info |= {"window_hu": [-160.0, 240.0], "data_source": "made for tests"}
     parts = ["train", "train", "val", "val", "test", "test"]
     with create_artifact(root / "split", "split") as writer:
         writer.manifest(pd.DataFrame({"slice_id": ids, "patient_id": table["patient_id"], "split": parts}))
