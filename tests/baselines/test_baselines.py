@@ -1,3 +1,4 @@
+import time
 from importlib import import_module
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from iqagpt.artifacts import create_artifact
 from iqagpt.baselines import vit_r
 from iqagpt.baselines.commonest import commonest_scores
+from iqagpt.baselines.noise_sd import _log_noise as log_noise
 from iqagpt.baselines.noise_sd import noise_sd
 from iqagpt.baselines.predictions import nearest_score, prediction_table
 from iqagpt.captioner.image_encoder import EncoderParams
@@ -88,6 +90,20 @@ def test_commonest_counts_an_absent_lesion_and_breaks_ties_towards_the_better_sc
         }
     )
     assert list(commonest_scores(table).values()) == [1, 3, None, 4]
+
+
+def test_images_are_opened_one_at_a_time():
+    busy, most = [], []
+
+    def image(index):
+        busy.append(index)
+        most.append(len(busy))
+        time.sleep(0.002)
+        busy.remove(index)
+        return np.random.default_rng(index).normal(50, 20, (32, 32))
+
+    log_noise(image, 24, (0.7, 1.4), (-160.0, 240.0))
+    assert max(most) == 1
 
 
 def test_noise_sd_grows_with_noise_and_ignores_edges():
