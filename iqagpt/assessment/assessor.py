@@ -57,6 +57,22 @@ class SliceAssessment:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A slice as the captioner takes it.
+
+    Attributes
+    ----------
+    pixels : ndarray, (H, W), float32
+        In [0, 1], of the captioner's size.
+    warnings : tuple of str
+        Of `SliceAssessment`.
+    """
+
+    pixels: np.ndarray
+    warnings: tuple[str, ...]
+
+
 class Assessor:
     """A captioner with everything around it.
 
@@ -64,6 +80,8 @@ class Assessor:
     ----------
     model_name : str
     weights_sha256 : str
+    device : torch.device
+        Where the captioner runs.
     window_hu : (lower, upper)
         Applied to every slice.
     image_size : int or None
@@ -74,7 +92,7 @@ class Assessor:
 
     def __init__(self, model: Captioner, tokenizer: CaptionTokenizer, artifact: Artifact) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         self._decoder = TemplateDecoder(model, tokenizer)
         self.model_name = str(artifact.info.get("name", "iqagpt"))
         self.weights_sha256: str = artifact.info["weights_sha256"]
@@ -109,19 +127,26 @@ class Assessor:
         InputError
             If an array is no slice in HU, or the numbers of slices and pixel sizes differ.
         """
-        slices = [_checked(image) for image in images_hu]
-        spacings = [None] * len(slices) if pixel_spacing_mm is None else list(pixel_spacing_mm)
-        if len(spacings) != len(slices):
-            raise InputError(f"{len(slices)} slices and {len(spacings)} pixel sizes; expected one a slice")
-        warnings = [
-            (*image_warnings(image, self.image_size, self.window_hu), *spacing_warnings(spacing, self.seen))
-            for image, spacing in zip(slices, spacings, strict=True)
-        ]
+        spacings = [None] * len(images_hu) if pixel_spacing_mm is None else list(pixel_spacing_mm)
+        if len(spacings) != len(images_hu):
+            raise InputError(f"{len(images_hu)} slices and {len(spacings)} pixel sizes; expected one a slice")
         found: list[SliceAssessment] = []
-        for begin in range(0, len(slices), BATCH_SIZE):
-            batch = slices[begin : begin + BATCH_SIZE]
-            found += self._decode(self._input(batch), warnings[begin : begin + BATCH_SIZE])
+        for begin in range(0, len(images_hu), BATCH_SIZE):
+            part = slice(begin, begin + BATCH_SIZE)
+            prepared = map(self.prepare, images_hu[part], spacings[part])
+            found += self.assess_prepared(list(prepared))
         return found
+
+    def prepare(self, image_hu: np.ndarray, pixel_spacing_mm: float | None = None) -> Prepared:
+        """Do with one slice what needs no network, in any thread; arguments and errors are those of `assess`."""
+        image = _checked(image_hu)
+        warnings = image_warnings(image, self.image_size, self.window_hu)
+        warnings += spacing_warnings(pixel_spacing_mm, self.seen)
+        return Prepared(apply_window(fit_matrix(image, self.image_size, AIR_HU), self.window_hu), tuple(warnings))
+
+    def assess_prepared(self, slices: Sequence[Prepared]) -> list[SliceAssessment]:
+        """Assess a batch of slices that `prepare` returned, in the same order."""
+        return list(self._decode(self._input(slices), [each.warnings for each in slices])) if slices else []
 
     def maps(self, image_hu: np.ndarray, caption: str) -> dict[str, np.ndarray]:
         """Show where the captioner looked for each criterion of a caption.
@@ -133,17 +158,16 @@ class Assessor:
         """
         from iqagpt.explain.grad_cam import criterion_maps
 
-        return criterion_maps(self._model, self._tokenizer, self._input([_checked(image_hu)]), caption)
+        return criterion_maps(self._model, self._tokenizer, self._input([self.prepare(image_hu)]), caption)
 
     def word_map(self, image_hu: np.ndarray, caption: str, word_index: int) -> np.ndarray:
         """Show where the captioner looked for one word of a caption, counted from 0; as `maps`."""
         from iqagpt.explain.grad_cam import word_map
 
-        return word_map(self._model, self._tokenizer, self._input([_checked(image_hu)]), caption, word_index)
+        return word_map(self._model, self._tokenizer, self._input([self.prepare(image_hu)]), caption, word_index)
 
-    def _input(self, slices: Sequence[np.ndarray]) -> torch.Tensor:
-        fitted = np.stack([fit_matrix(image, self.image_size, AIR_HU) for image in slices])[:, None]
-        return torch.from_numpy(apply_window(fitted, self.window_hu)).to(self._device)
+    def _input(self, slices: Sequence[Prepared]) -> torch.Tensor:
+        return torch.from_numpy(np.stack([each.pixels for each in slices])[:, None]).to(self.device)
 
     def _decode(self, images: torch.Tensor, warnings: Sequence[tuple[str, ...]]) -> Iterator[SliceAssessment]:
         with torch.inference_mode():

@@ -5,6 +5,7 @@ one series, and files of one slice in one folder are another. What cannot be use
 """
 
 import contextlib
+import filecmp
 import itertools
 import re
 import tempfile
@@ -113,7 +114,7 @@ def found_inputs(inputs: Iterable[Path], window_hu: tuple[float, float] | None) 
     Parameters
     ----------
     inputs : iterable of Path
-        Files, folders or zip archives; named twice they count once.
+        Files, folders or zip archives; named twice they count once, and so does a DICOM file that lies in several.
     window_hu : (lower, upper) or None
         Of PNG and TIFF.
     """
@@ -165,6 +166,7 @@ class _Search:
         self._window_hu = window_hu
         self._groups: dict[tuple[object, ...], list[SliceFile]] = defaultdict(list)
         self._seen: set[Path] = set()
+        self._images: dict[tuple[str, int], SliceFile] = {}  # DICOM by UID and size in bytes
         self.problems: list[Problem] = []
 
     def add(self, path: Path, name: str) -> None:
@@ -188,8 +190,19 @@ class _Search:
         except InputError as error:
             self.problems.append(Problem(name, _status(error), reason_of(error, path)))
             return
+        first = self._first_copy(slices[0])
+        if first is not None:
+            self.problems.append(Problem(name, SKIPPED, f"the same file as {first.name}, which is assessed"))
+            return
         for item in slices:
             self._groups[_key(item, alone=len(slices) == 1)].append(item)
+
+    def _first_copy(self, item: SliceFile) -> SliceFile | None:
+        """Return the slice of which this is a copy, as in a folder and in its archive; a UID alone is not always unique."""
+        if not item.sop_uid:
+            return None
+        first = self._images.setdefault((item.sop_uid, item.path.stat().st_size), item)
+        return first if first is not item and filecmp.cmp(first.path, item.path, shallow=False) else None
 
     def found(self) -> Found:
         series = []

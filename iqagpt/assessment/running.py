@@ -1,19 +1,22 @@
-"""The run of ``iqagpt assess``: read a batch, assess it, hand on its records; one batch is read ahead while another is assessed.
+"""The run of ``iqagpt assess``: read a batch, assess it, hand on its records.
 
-Never more than a few slices are in memory, however long a series is.
+One thread reads ahead; on a CPU several batches are assessed at once, one thread each, as a batch is too small for threads to share
+it well. Never more than a few batches are in memory, however long a series is.
 """
 
 import contextlib
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+import torch
 
-from iqagpt.assessment.assessor import BATCH_SIZE, Assessor
+from iqagpt.assessment.assessor import BATCH_SIZE, Assessor, Prepared, SliceAssessment
 from iqagpt.assessment.inputs import FAILED, Found, Problem, Series, SliceFile, reason_of
 from iqagpt.assessment.records import Record, SeriesSummary, failed_record, problem_record, slice_record
 from iqagpt.assessment.scope import header_warnings, window_warnings
@@ -23,6 +26,8 @@ from iqagpt.images import OpenImage, check_range, open_image
 
 _T = TypeVar("_T")
 _PIECE_BYTES = 2**20
+#: Batches assessed at once on a CPU, at most: each takes memory.
+_MOST_AT_ONCE = 4
 
 
 class Writer(Protocol):
@@ -53,12 +58,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """A slice with its pixels, or with a reason why there are none; with neither, one assessed before."""
+    """A slice made ready, or with a reason why it is not; with neither, one assessed before."""
 
     item: SliceFile
     sha256: str = ""
-    image_hu: np.ndarray | None = None
-    pixel_spacing_mm: float | None = None
+    prepared: Prepared | None = None
     window_hu: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     problem: Problem | None = None
@@ -93,35 +97,67 @@ def assess_found(
     Totals
     """
     totals = Totals()
-    for series in found.series:
-        summary = SeriesSummary(series)
-        batches = _batches(series, window_hu, writer.knows)
-        with contextlib.closing(batches), contextlib.closing(_ahead(batches)) as ahead:
-            for batch in ahead:
-                for record in _records(batch, series, assessor, writer, totals):
-                    summary.add(record)
-                writer.flush()
-                progress(len(batch))
-        record = summary.record(assessor)
-        writer.add(record)
-        writer.flush()
-        on_series(record)
+    with _Crew(assessor) as crew:
+        for series in found.series:
+            summary = SeriesSummary(series)
+            batches = _batches(series, _Files(window_hu, writer.knows, assessor.prepare))
+            with contextlib.closing(batches), contextlib.closing(_ahead(batches)) as ahead:
+                for batch, assessed in crew.assessed(ahead):
+                    for record in _records(batch, assessed, series, assessor, writer, totals):
+                        summary.add(record)
+                    writer.flush()
+                    progress(len(batch))
+            record = summary.record(assessor)
+            writer.add(record)
+            writer.flush()
+            on_series(record)
     for problem in found.problems:
         _count(problem, totals)
         writer.add(problem_record(assessor, problem))
     return totals
 
 
+class _Crew:
+    """Threads that assess batches, and share the cores while they do."""
+
+    def __init__(self, assessor: Assessor) -> None:
+        self._assessor, self._cores = assessor, torch.get_num_threads()
+        self._size = min(self._cores, _MOST_AT_ONCE) if assessor.device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self._size, thread_name_prefix="assess")
+
+    def __enter__(self) -> "_Crew":
+        torch.set_num_threads(max(1, self._cores // self._size))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._cores)
+
+    def assessed(self, batches: Iterator[list[_Read]]) -> Iterator[tuple[list[_Read], list[SliceAssessment]]]:
+        """Yield each batch with the results of those of its slices that are made ready, in order."""
+        pending: deque[tuple[list[_Read], Future[list[SliceAssessment]]]] = deque()
+        for batch in batches:
+            ready = [read.prepared for read in batch if read.prepared is not None]
+            pending.append((batch, self._pool.submit(self._assessor.assess_prepared, ready)))
+            if len(pending) > self._size:
+                first, results = pending.popleft()
+                yield first, results.result()
+        for batch, results in pending:
+            yield batch, results.result()
+
+
 def _records(
-    batch: list[_Read], series: Series, assessor: Assessor, writer: Writer, totals: Totals
+    batch: list[_Read],
+    results: list[SliceAssessment],
+    series: Series,
+    assessor: Assessor,
+    writer: Writer,
+    totals: Totals,
 ) -> Iterator[Record]:
     """Write the records of a batch in order and yield them."""
-    wanted = [read for read in batch if read.image_hu is not None]
-    assessed = iter(
-        assessor.assess([r.image_hu for r in wanted], pixel_spacing_mm=[r.pixel_spacing_mm for r in wanted])
-    )
+    assessed = iter(results)
     for read in batch:
-        if read.problem is None and read.image_hu is None:
+        if read.problem is None and read.prepared is None:
             record = writer.reuse(read.item, series.number)
             totals.reused += 1
         elif read.problem is not None:
@@ -138,11 +174,9 @@ def _records(
         yield record
 
 
-def _batches(
-    series: Series, window_hu: tuple[float, float] | None, knows: Callable[[SliceFile, str], bool]
-) -> Iterator[list[_Read]]:
+def _batches(series: Series, files: "_Files") -> Iterator[list[_Read]]:
     batch = []
-    with _Files(window_hu, knows) as files:
+    with files:
         for item in series.slices:
             batch.append(files.read(item))
             if len(batch) == BATCH_SIZE:
@@ -153,10 +187,15 @@ def _batches(
 
 
 class _Files:
-    """Reads slices; keeps the file of the last one open, and its hash."""
+    """Reads slices and makes them ready; keeps the file of the last one open, and its hash."""
 
-    def __init__(self, window_hu: tuple[float, float] | None, knows: Callable[[SliceFile, str], bool]) -> None:
-        self._window_hu, self._knows = window_hu, knows
+    def __init__(
+        self,
+        window_hu: tuple[float, float] | None,
+        knows: Callable[[SliceFile, str], bool],
+        prepare: Callable[[np.ndarray, float | None], Prepared],
+    ) -> None:
+        self._window_hu, self._knows, self._prepare = window_hu, knows, prepare
         self._path: Path | None = None
         self._sha256 = ""
         self._image: OpenImage | None = None
@@ -186,14 +225,15 @@ class _Files:
             return _Read(item, self._sha256)
         if item.header is not None:
             pixels_hu = read_ct(item.path, item.index).pixels_hu
-            return _Read(item, self._sha256, pixels_hu, item.header.pixel_spacing_mm)
+            return _Read(item, self._sha256, self._prepare(pixels_hu, item.header.pixel_spacing_mm))
         if self._image is None:
             self._image = self._stack.enter_context(open_image(item.path, self._window_hu))
         image = self._image
         values_hu = image.read(item.index)
         if image.window_hu is None:
             check_range(item.path, values_hu)
-        return _Read(item, self._sha256, values_hu, image.pixel_spacing_mm, image.window_hu, image.notes)
+        prepared = self._prepare(values_hu, image.pixel_spacing_mm)
+        return _Read(item, self._sha256, prepared, image.window_hu, image.notes)
 
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:

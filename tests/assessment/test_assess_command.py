@@ -156,7 +156,7 @@ class KilledError(BaseException):
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(run, scan, suffix, torn, monkeypatch, tmp_path):
     whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
     assert run(scan, "-o", whole).exit_code == 0
-    assess, calls = Assessor.assess, []
+    assess, calls = Assessor.assess_prepared, []
 
     def dying(self, images, **options):
         calls.append(len(images))
@@ -165,7 +165,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(run, scan, suffix, torn
         return assess(self, images, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Assessor, "assess", dying)
+        patch.setattr(Assessor, "assess_prepared", dying)
         with pytest.raises(KilledError):
             run(scan, "-o", output)
     assert not output.exists() and journal_path(output).exists()
@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(run, scan, suffix, torn
     assert run(scan, "-o", output).exit_code == 2  # unasked it neither goes on nor starts again
     assessed = []
     monkeypatch.setattr(
-        Assessor, "assess", lambda s, images, **o: assessed.append(len(images)) or assess(s, images, **o)
+        Assessor, "assess_prepared", lambda s, images, **o: assessed.append(len(images)) or assess(s, images, **o)
     )
     result = run(scan, "-o", output, "--resume")
     assert result.exit_code == 0 and sum(assessed) == 3 and "3 slices assessed, 8 taken over" in result.stderr
@@ -200,7 +200,7 @@ def test_sigkill(run, scan, captioner_folder, tmp_path):
 
 
 def test_interrupted(run, scan, monkeypatch):
-    monkeypatch.setattr(Assessor, "assess", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Assessor, "assess_prepared", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     result = run(scan, "-o", "out.csv")
     assert result.exit_code == 130 and result.stderr.endswith("interrupted; --resume goes on\n")
 
@@ -231,7 +231,7 @@ def test_another_models_output_is_not_gone_on_with(run, scan, captioner_folder, 
 
 def test_two_runs_do_not_write_one_output(run, scan, monkeypatch):
     seen = []
-    assess = Assessor.assess
+    assess = Assessor.assess_prepared
 
     def nested(self, images, **options):
         seen.append(None)
@@ -239,7 +239,7 @@ def test_two_runs_do_not_write_one_output(run, scan, monkeypatch):
             seen.append(run(scan, "-o", "out.csv", "--force"))
         return assess(self, images, **options)
 
-    monkeypatch.setattr(Assessor, "assess", nested)
+    monkeypatch.setattr(Assessor, "assess_prepared", nested)
     assert run(scan, "-o", "out.csv").exit_code == 0
     (refused,) = filter(None, seen)
     with open("out.csv", newline="") as file:

@@ -51,6 +51,24 @@ def test_a_file_named_twice_counts_once(tmp_path):
     assert look(scan, scan / "s01.dcm", tmp_path).slices == 3
 
 
+def test_a_dicom_file_in_a_folder_and_in_an_archive_counts_once(tmp_path):
+    scan = write_scan(tmp_path / "a", 3)
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for file in sorted(scan.iterdir()):
+            archive.write(file, file.name)
+    found = look(scan, tmp_path / "scan.zip")
+    assert counts(found) == [3]
+    assert {problem.status for problem in found.problems} == {SKIPPED} and len(found.problems) == 3
+    assert found.problems[0].reason == f"the same file as {scan}/s00.dcm, which is assessed"
+
+
+def test_slices_that_share_a_uid_are_all_assessed(tmp_path):
+    """Anonymisers give one UID to many; only equal files are one."""
+    write_scan(tmp_path / "a", 3, SOPInstanceUID="1.2.3")
+    found = look(tmp_path)
+    assert found.slices == 3 and not found.problems
+
+
 def test_an_archive_is_read_and_gone_afterwards(tmp_path):
     scan = write_scan(tmp_path / "a", 3)
     with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
