@@ -18,6 +18,7 @@ from iqagpt.evaluation.tables import EvaluateParams
 from iqagpt.predictions import probability_columns
 
 VARIANTS = ("ndct", "ldct", "map_nn_d1", "map_nn_d2", "map_nn_d3", "map_nn_d4", "map_nn_d5", "red_cnn")
+SOURCE = "random scores"
 METHODS = ("iqagpt", "vit_c", "vit_r", "clip_iqa", "clip_iqa_plus", "minigpt4", "noise_sd", "majority")
 
 
@@ -66,10 +67,10 @@ def main() -> None:
     tables = {name: predict(truth, name, 0.3 + 0.1 * place, rng) for place, name in enumerate(METHODS)}
     near = pd.DataFrame({name: rng.random(len(truth)) for name in ("psnr_db", "ssim", "rmse_hu")})
     near[truth["variant"] == "ndct"] = np.nan
-    empty = Comparison("val", truth.iloc[:0], {name: table.iloc[:0] for name, table in tables.items()})
+    empty = Comparison("val", truth.iloc[:0], {name: table.iloc[:0] for name, table in tables.items()}, SOURCE)
     start = time.monotonic()
     settings = EvaluateParams(METHODS[1:], 2000, 1)
-    results = evaluate(Comparison("test", truth, tables), empty, settings, near)
+    results = evaluate(Comparison("test", truth, tables, SOURCE), empty, settings, near)
     write_results(arguments.output / "evaluation", results)
     print(f"{len(truth)} images, {len(tables)} methods: {time.monotonic() - start:.1f} s")
 

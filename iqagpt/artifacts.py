@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FLOAT_FORMAT = "%.6g"
+
+#: NumPy parses an array's header with `ast`, which in Python 3.11 fails now and then where several threads do so at once.
+_opening = threading.Lock()
 
 
 class ArtifactWriter:
@@ -135,12 +139,12 @@ class Artifact:
     path : Path
         The folder.
     info : dict
-        Content of ``artifact.json``.
+        Content of ``artifact.json``; asking for a key that is not there raises `ArtifactError`.
     """
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path = path
-        self.info = info
+        self.info: dict[str, Any] = _Info(path, info)
 
     @property
     def manifest(self) -> "pd.DataFrame":
@@ -155,9 +159,21 @@ class Artifact:
         """Open ``<name>.npy`` read-only without loading it."""
         file = self.path / f"{name}.npy"
         try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)
+            with _opening:
+                return np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{file}: cannot be read as an array ({error}); run dvc repro") from error
+
+
+class _Info(dict):
+    """What an artifact says of itself."""
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        super().__init__(content)
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise ArtifactError(f"{self._path}/artifact.json: says nothing of '{key}' (an older version's); run dvc repro")
 
 
 def open_artifact(path: str | Path, kind: str) -> Artifact:

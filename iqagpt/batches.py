@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from iqagpt.scored_images import ScoredImages
 from iqagpt.seeding import item_rng
 
 logger = logging.getLogger(__name__)
+
+T, R = TypeVar("T"), TypeVar("R")
 
 #: Part of a GPU's free memory that images may take.
 MEMORY_SHARE = 0.25
@@ -77,7 +80,7 @@ def load_images(images: ScoredImages, draws: Iterable[Draw], device: torch.devic
 def feeder(images: ScoredImages, device: torch.device) -> Callable[[Iterable[Draw]], Iterator[torch.Tensor]]:
     """Return `load_images` for many rounds over the same images; on a GPU this moves them there, where they fit."""
     if device.type != "cuda":
-        return lambda draws: _ahead(lambda draw: torch.from_numpy(_windowed(images, draw)), draws)
+        return lambda draws: ahead(lambda draw: torch.from_numpy(_windowed(images, draw)), draws)
     held = len(images) * images.image_size**2 * np.dtype(np.int16).itemsize if len(images) else 0
     if held <= MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         stored = _to_device(images, device)
@@ -87,7 +90,7 @@ def feeder(images: ScoredImages, device: torch.device) -> Callable[[Iterable[Dra
     def fetch(draw: Draw) -> torch.Tensor:
         return move(_turned(images, draw, np.int16), device)
 
-    return lambda draws: (_window(batch, images.window_hu) for batch in _ahead(fetch, draws))
+    return lambda draws: (_window(batch, images.window_hu) for batch in ahead(fetch, draws))
 
 
 def turn(images: torch.Tensor, turns: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
@@ -107,7 +110,8 @@ def turn(images: torch.Tensor, turns: torch.Tensor, flips: torch.Tensor) -> torc
     return torch.where((turns >= 2) ^ flips, images.flip(-1), images)
 
 
-def _ahead(load: Callable[[Draw], torch.Tensor], draws: Iterable[Draw]) -> Iterator[torch.Tensor]:
+def ahead(load: Callable[[T], R], draws: Iterable[T]) -> Iterator[R]:
+    """Yield ``load(draw)`` of each of `draws`; one background thread works on the next while the caller has the last."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
         waiting = None
         for draw in draws:

@@ -12,7 +12,6 @@ import typer
 
 from iqagpt.artifacts import create_artifact, write_table
 from iqagpt.baselines.predictions import prediction_table
-from iqagpt.captioner.pretrained import open_pretrained
 from iqagpt.config import load_section
 from iqagpt.scored_images import open_scored_images
 from iqagpt.stage import stage_app
@@ -36,7 +35,7 @@ def main(
     section = load_section(params, f"baseline.{name}", module.Params)
     images = open_scored_images(variants, split, captions, pairs)
     with create_artifact(output, "baseline") as writer:
-        scores = module.fit_predict(section, images, open_pretrained(pretrained), writer)
+        scores = module.fit_predict(section, images, pretrained, writer)
         writer.info.update(name=name, window_hu=list(images.window_hu))
     write_table(predictions, prediction_table(images.held_out(), scores, name, writer.info.get("source")))
 

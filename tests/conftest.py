@@ -45,6 +45,7 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.manifest(pd.DataFrame(rows))
         writer.info.update(window_hu=[-160.0, 240.0], variants=list(LEVELS), data_source="SYNTHETIC flat images")
     with create_artifact(root / "captions", "captions") as writer:
+        writer.info["data_source"] = "SYNTHETIC flat images"
         writer.manifest(caption_scores(pd.DataFrame(scores)))
         build_tokenizer(CaptionParams("presets/none.txt")).save(writer.path)
     splits = {"P5": "val", "P6": "test"}

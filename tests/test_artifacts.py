@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +152,34 @@ def test_missing_and_broken_artifacts(tmp_path: Path) -> None:
     (tmp_path / "pairs/artifact.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"artifact.json: not valid JSON"):
         open_artifact(tmp_path / "pairs", "pairs")
+
+
+def test_a_fact_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    """As in an artifact of an older version."""
+    write_pairs(tmp_path / "pairs")
+    artifact = open_artifact(tmp_path / "pairs", "pairs")
+    for info in (artifact.info, pickle.loads(pickle.dumps(artifact)).info):
+        assert info["window_hu"] == [-160, 240] and info.get("source") is None
+        with pytest.raises(ArtifactError, match=r"pairs/artifact.json: says nothing of 'source' .*run dvc repro"):
+            info["source"]
+
+
+def test_arrays_are_opened_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's parser of headers is not safe in threads (Python 3.11)."""
+    write_pairs(tmp_path / "pairs")
+    pairs, load, busy, most = open_artifact(tmp_path / "pairs", "pairs"), np.load, [], []
+
+    def slow(*given: object, **options: object) -> np.ndarray:
+        busy.append(0)
+        most.append(len(busy))
+        time.sleep(0.002)
+        busy.pop()
+        return load(*given, **options)
+
+    monkeypatch.setattr(np, "load", slow)
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(pairs.array, ["ndct"] * 24))
+    assert len(opened) == 24 and max(most) == 1
 
 
 def test_identifiers_and_na_stay_text(tmp_path: Path) -> None:

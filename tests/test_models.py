@@ -11,7 +11,6 @@ from iqagpt.baselines.predictions import nearest_score
 from iqagpt.captioner.captioner import Captioner, save_captioner
 from iqagpt.captioner.decoding import PredictParams, predict_table
 from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.captioner.text_stack import TextParams
 from iqagpt.captioner.tokenizer import CaptionTokenizer
 from iqagpt.criteria import KEYS
@@ -19,8 +18,8 @@ from iqagpt.errors import ArtifactError
 from iqagpt.models import open_model
 from iqagpt.predictions import expected_scores
 from iqagpt.scored_images import open_scored_images
+from tests.baselines.starts import write_start
 
-START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 RECIPE = dict(
     epochs=1, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="last", seed=1, hidden=16,
@@ -41,8 +40,9 @@ def images(scored_run):
 
 def fit(name, images, folder):
     module = import_module(f"iqagpt.baselines.{name}")
+    start = write_start(folder.with_name("start"))
     with create_artifact(folder, "baseline") as writer:
-        scores = module.fit_predict(module.Params(**PARAMS[name]), images, START, writer)
+        scores = module.fit_predict(module.Params(**PARAMS[name]), images, start, writer)
         writer.info.update(name=name, window_hu=list(images.window_hu))
     return scores
 

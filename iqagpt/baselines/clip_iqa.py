@@ -9,6 +9,7 @@ is more probable than both lesion prompts; always, with a builtin CLIP that was 
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ import torch
 
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.baselines.clip_rivals import TOGETHER, ClipParams, clip_scorer, prepare_clip
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.clip.context import encode
 from iqagpt.clip.model import Clip
 from iqagpt.clip.quality import Prompts, probabilities, quality_to_score
@@ -48,7 +48,7 @@ class Params(ClipParams):
             raise ValueError(f"no_lesion: expected a text, got {self.no_lesion!r}")
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     clip, tokens, facts = prepare_clip(params, images, writer)
     no_lesion = params.no_lesion if "lesion" in facts else None

@@ -10,6 +10,7 @@ way between 4 and 5 would never be reached.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -17,7 +18,6 @@ import torch
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
 from iqagpt.baselines.absence import LESION, absence_cut
 from iqagpt.baselines.clip_rivals import TOGETHER, ClipParams, clip_scorer, prepare_clip
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.clip.context import Seen, encode, fit_context
 from iqagpt.clip.model import Clip
 from iqagpt.clip.quality import WORST, probabilities, quality_to_score, score_to_quality
@@ -54,7 +54,7 @@ class Params(Recipe):
         check_least(self, context=1)
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     train, val = images.subset("train"), images.subset("val")
     if not len(train):

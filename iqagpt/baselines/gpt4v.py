@@ -13,6 +13,7 @@ import base64
 import io
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from PIL import Image
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.endpoint_answers import Asking, ask_all
 from iqagpt.baselines.predictions import read_captions
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.config import check_least
 from iqagpt.criteria import BEST, CRITERIA, SCORES, WORST, scores_to_caption
 from iqagpt.ct import apply_window
@@ -108,7 +108,7 @@ class Params:
             )
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Ask about the held-out images and read the scores from the answers; see `iqagpt.baselines`."""
     params.check_enabled()
     chosen = choose_examples(images.subset("train"), params.examples, params.seed)

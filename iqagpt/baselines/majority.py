@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
 from iqagpt.baselines.commonest import commonest_scores
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
@@ -19,7 +19,7 @@ class Params:
     """Section ``baseline.majority``: nothing to set."""
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     scores = commonest_scores(images.subset("train").table)
     writer.json("scores", scores)

@@ -4,12 +4,12 @@ It shows how much of the scores the kind of image explains by itself. No method 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from iqagpt.artifacts import ArtifactWriter
 from iqagpt.baselines.commonest import commonest_scores
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import KEYS
 from iqagpt.scored_images import ScoredImages
 
@@ -19,7 +19,7 @@ class Params:
     """Section ``baseline.majority_by_variant``: nothing to set."""
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     train = images.subset("train").table
     scores = {variant: commonest_scores(rows) for variant, rows in train.groupby("variant")}

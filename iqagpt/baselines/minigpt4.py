@@ -7,6 +7,7 @@ Its captions are free text: a criterion that it does not state in the template's
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.baselines.predictions import read_captions
 from iqagpt.batches import in_batches, in_order, load_images
 from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.captioner.pretrained import Pretrained, open_pretrained
 from iqagpt.config import check_least, given_file
 from iqagpt.device import mixed_precision, pick_device
 from iqagpt.errors import ArtifactError, ParamsError
@@ -101,13 +102,13 @@ class Params(StageTwo):
                     raise ValueError(f"{name}: '{getattr(self, name)}' needs baseline.minigpt4.model, which names none")
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Describe the held-out images and read the scores from what is said; see `iqagpt.baselines`."""
     device, train, val = pick_device(), images.subset("train"), images.subset("val")
     if not len(train):
         raise ArtifactError("no image is in split 'train': give split.test_patients and split.val_patients fewer")
-    builtin = given_file(params.model) is None
-    model = _builtin(params, train, pretrained, device, writer) if builtin else _given(params, device)
+    builtin, start = given_file(params.model) is None, open_pretrained(pretrained)
+    model = _builtin(params, train, start, device, writer) if builtin else _given(params, device)
     trained = list_trained(model)
     learned, checked = (Learned(model.eyes, part, device) for part in (train, val))
     curve = [
@@ -116,7 +117,7 @@ def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, wr
     ]
     # Epochs count on from stage to stage, so that a plot over them is one line.
     writer.table("curve", pd.concat(curve).assign(epoch=range(1, sum(map(len, curve)) + 1)))
-    _save(model, params, images.image_size, pretrained, writer)
+    _save(model, params, images.image_size, start, writer)
     writer.info["trained"] = trained
     writer.info["source"] = BUILTIN if builtin else params.model
     held_out = images.held_out()

@@ -5,10 +5,10 @@ one (LDCTIQAC 2023). A small decision tree per criterion, fitted on the training
 """
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ from scipy import ndimage
 
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
 from iqagpt.baselines.one_measure import apply_steps, fit_steps
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.config import check_least
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
@@ -46,7 +45,7 @@ class Params:
         check_least(self, leaves=2, min_leaf=1)
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     train = images.subset("train")
     seen = _log_noise(train.pixels_hu, len(train), params.bands_px, train.window_hu)
@@ -98,13 +97,8 @@ def noise_sd(image_hu: np.ndarray, bands_px: tuple[float, float]) -> float:
 def _log_noise(
     image: Callable[[int], np.ndarray], count: int, bands_px: tuple[float, float], window_hu: tuple[float, float]
 ) -> np.ndarray:
-    opening = threading.Lock()
-
     def measured(index: int) -> float:
-        # NumPy parses an array's header with `ast`, which in Python 3.11 fails now and then where several threads do so at once.
-        with opening:
-            pixels = image(index)
-        return noise_sd(np.clip(pixels, *window_hu), bands_px)
+        return noise_sd(np.clip(image(index), *window_hu), bands_px)
 
     # Threads, as scipy's filters release the lock; by number, so that each reads the image it measures.
     with ThreadPoolExecutor(os.cpu_count()) as pool:

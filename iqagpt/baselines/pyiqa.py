@@ -8,6 +8,7 @@ higher is better.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from tqdm import tqdm
 from iqagpt.artifacts import Artifact, ArtifactWriter, read_json
 from iqagpt.baselines.one_measure import apply_steps, fit_steps
 from iqagpt.batches import in_batches, in_order, load_images
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.config import check_least, suggest
 from iqagpt.device import pick_device
 from iqagpt.errors import InputError
@@ -50,7 +50,7 @@ class Params:
         check_least(self, leaves=2, min_leaf=1)
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     device = pick_device()
     metric = open_metric(params.metric, device)

@@ -1,6 +1,7 @@
 """ViT-C: image-only multi-task classification with cross-entropy (paper 3.2, Fig. 5a)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ from torch.nn import functional
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.baselines.absence import NO_LESION
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import CRITERIA, SCORES
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
@@ -26,7 +26,7 @@ class Params(HeadsParams):
     """Section ``baseline.vit_c``; see `HeadsParams`."""
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     asked = [images.held_out()]
     return _scores(*fit_heads(params, images, pretrained, OUTPUTS, cross_entropy, writer, asked))

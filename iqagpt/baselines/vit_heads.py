@@ -6,6 +6,7 @@ Shapes: images (B, 1, H, W) -> {criterion: (B, outputs)}.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.batches import in_batches, in_order, load_images
 from iqagpt.captioner.image_encoder import EncoderParams, build_image_encoder
-from iqagpt.captioner.pretrained import Pretrained
+from iqagpt.captioner.pretrained import open_pretrained
 from iqagpt.checkpoints import open_checkpoint
 from iqagpt.criteria import KEYS
 from iqagpt.device import pick_device
@@ -72,7 +73,7 @@ class MultiHeadViT(nn.Module):
 def fit_heads(
     params: HeadsParams,
     images: ScoredImages,
-    pretrained: Pretrained,
+    pretrained: Path,
     outputs: dict[str, int],
     make_loss: LossFactory,
     writer: ArtifactWriter,
@@ -85,10 +86,9 @@ def fit_heads(
     list of dict
         For each of `asked`: (N, size), float32, per criterion.
     """
-    model = build_seeded(
-        lambda: MultiHeadViT(pretrained.encoder, params.hidden, images.image_size, outputs), params.seed
-    )
-    pretrained.start(model)
+    first = open_pretrained(pretrained)
+    model = build_seeded(lambda: MultiHeadViT(first.encoder, params.hidden, images.image_size, outputs), params.seed)
+    first.start(model)
     train, val = images.subset("train"), images.subset("val")
     checkpoint = open_checkpoint()
     curve = fit(model, make_loss, train=train, val=val, recipe=params, device=pick_device(), checkpoint=checkpoint)

@@ -6,6 +6,7 @@ the least conspicuous lesion, and is read back above the output that is right mo
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from torch.nn import functional
 from iqagpt.artifacts import Artifact, ArtifactWriter
 from iqagpt.baselines.absence import LESION, NO_LESION, absence_cut
 from iqagpt.baselines.vit_heads import HeadsParams, fit_heads, load_heads, score_classes
-from iqagpt.captioner.pretrained import Pretrained
 from iqagpt.criteria import BEST, KEYS, WORST
 from iqagpt.scored_images import ScoredImages
 from iqagpt.scorers import Scorer
@@ -32,7 +32,7 @@ class Params(HeadsParams):
     """Section ``baseline.vit_r``; see `HeadsParams`."""
 
 
-def fit_predict(params: Params, images: ScoredImages, pretrained: Pretrained, writer: ArtifactWriter) -> pd.DataFrame:
+def fit_predict(params: Params, images: ScoredImages, pretrained: Path, writer: ArtifactWriter) -> pd.DataFrame:
     """Score the held-out images; see `iqagpt.baselines`."""
     train = images.subset("train")
     asked = [train, images.held_out()]

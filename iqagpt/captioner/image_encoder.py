@@ -71,7 +71,7 @@ class ConvStem(nn.Module):
         super().__init__()
         stages = int(math.log2(patch_size)) - 1
         widths = [max(16, embed_dim >> (stages - 1 - i)) for i in range(stages)]
-        layers: list[nn.Module] = [nn.AvgPool2d(2)]
+        layers: list[nn.Module] = [_Halve()]
         for before, after in zip([in_chans, *widths], widths, strict=False):
             layers += [
                 nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
@@ -152,6 +152,13 @@ def texture_energy(images: torch.Tensor, patch_size: int) -> torch.Tensor:
         blocks = functional.pixel_unshuffle(energy, BLOCKS).sort(1).values
         bands += [blocks.mean(1, keepdim=True), blocks[:, BLOCKS - 1 : BLOCKS]]
     return torch.cat([_halve(images, times=int(math.log2(BLOCKS))) * 4 - 2, *bands], 1)
+
+
+class _Halve(nn.Module):
+    """Average 2 x 2 pixels, (B, 1, H, W) to (B, 1, H / 2, W / 2)."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return _halve(images)
 
 
 # Sums of slices: several times faster on a CPU than avg_pool2d of one channel. Differences rather than the mean of squares

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from iqagpt.batches import ahead
 from iqagpt.clip.facts import WORDS, FactCrops, Facts, candidates
 from iqagpt.clip.model import Clip, ImageTower, TextTower
 from iqagpt.clip.quality import probabilities
@@ -122,18 +123,22 @@ def fit_builtin(images: ScoredImages, params: BuiltinParams, device: torch.devic
 
 def _fit(clip: Clip, tokens: ClipTokens, crops: FactCrops, params: BuiltinParams) -> np.ndarray:
     device = clip.logit_scale.device
-    optimizer = torch.optim.AdamW(clip.parameters(), lr=params.lr, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = torch.optim.AdamW(clip.parameters(), lr=params.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     warmup = max(1, params.steps // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, 0.5 * (1 + np.cos(np.pi * step / params.steps)))
     )
     clip.train()
     losses = []
-    for step in tqdm(range(params.steps), "builtin CLIP", unit="step", disable=None):
+
+    def draw(step: int) -> tuple[torch.Tensor, list[str]]:
         rng = item_rng(params.seed, "clip", str(step))
         pixels, facts = crops.draw(params.batch_size, rng)
         kinds = _kinds(crops.kinds, rng)
-        loss = contrastive_loss(clip, tokens, torch.from_numpy(pixels).to(device), [fact.text(kinds) for fact in facts])
+        return torch.from_numpy(pixels), [fact.text(kinds) for fact in facts]
+
+    for pixels, texts in ahead(draw, tqdm(range(params.steps), "builtin CLIP", unit="step", disable=None)):
+        loss = contrastive_loss(clip, tokens, pixels.to(device), texts)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)

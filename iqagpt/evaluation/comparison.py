@@ -41,8 +41,8 @@ class Comparison:
         One row per image: ``image_id, slice_id, patient_id, variant, score_source``, the four criteria, ``caption``.
     predictions : dict
         By method, a table as of `read_predictions`, rows as in `truth`; ``iqagpt`` first.
-    data_source : str or None
-        Where the images come from, if the captions artifact says so.
+    data_source : str
+        Where the images come from, as the captions artifact says.
     criteria : tuple of str
         Those that the readers were asked about; others are in no number but those of the captions' text.
     folds : int
@@ -52,7 +52,7 @@ class Comparison:
     split: str
     truth: pd.DataFrame
     predictions: dict[str, pd.DataFrame]
-    data_source: str | None = None
+    data_source: str
     criteria: tuple[str, ...] = KEYS
     folds: int = 1
 
@@ -99,7 +99,7 @@ def load_comparison(
         tables = [_load_method(predictions / f, method, part, name) for f, part in zip(folds, parts, strict=True)]
         found[method] = pd.concat(tables, ignore_index=True)
     criteria = tuple(source.info.get("criteria", KEYS))
-    return Comparison(name, truth, found, source.info.get("data_source"), criteria, len(folds))
+    return Comparison(name, truth, found, source.info["data_source"], criteria, len(folds))
 
 
 def _fold_names(split: Path) -> list[str]:

@@ -180,7 +180,7 @@ def _head(data: Comparison, unparsed: Mapping[str, float]) -> Iterator[str]:
     truth = data.truth
     reader = {"simulated": "SIMULATED reader, not a radiologist", "reader": "a reader's own table"}
     yield f"* Scores to match (score_source): {reader.get(data.score_source, data.score_source)}"
-    yield f"* Images: {data.data_source or 'as set by ingest.root in params.yaml'}"
+    yield f"* Images: {data.data_source}"
     patients = truth["patient_id"].nunique()
     yield f"* {data.split}: {len(truth)} images, {truth['slice_id'].nunique()} slices, {patients} patients"
     if data.folds > 1:

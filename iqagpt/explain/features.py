@@ -6,8 +6,11 @@ slice left out, since the same anatomy lies near itself whatever its quality.
 """
 
 import logging
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +130,19 @@ def embed(features: np.ndarray, scores: np.ndarray, slices: np.ndarray, params: 
     from threadpoolctl import threadpool_limits
 
     count = len(features)
+
+    def layout_of(seed: int) -> np.ndarray:
+        perplexity = min(params.perplexity, (count - 1) / 3)
+        return TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(features.astype(np.float64))
+
     points = np.zeros((params.seeds, count, 2))
-    # Threads would add up in another order each time, and t-SNE makes another picture of that.
-    with threadpool_limits(1):
-        for index in tqdm(range(params.seeds if count > 2 else 0), "t-SNE", unit="seed", disable=None):
-            method = TSNE(
-                perplexity=min(params.perplexity, (count - 1) / 3), init="random", random_state=params.seed + index
-            )
-            points[index] = method.fit_transform(features.astype(np.float64))
+    # Several layouts at once, one thread each: threads of one would add up in another order each time, and t-SNE makes another
+    # picture of that. OpenMP's limit holds for the thread that sets it, so each sets its own.
+    one = partial(threadpool_limits, 1)
+    with one(), ThreadPoolExecutor(os.cpu_count(), initializer=one) as pool:
+        if count > 2:
+            layouts = pool.map(layout_of, range(params.seed, params.seed + params.seeds))
+            points[:] = list(tqdm(layouts, "t-SNE", params.seeds, unit="seed", disable=None))
         silhouettes = [silhouette(layout, scores) for layout in points]
         neighbours = [neighbour_correlation(layout, scores, slices, params.neighbours) for layout in points]
         return Embedding(

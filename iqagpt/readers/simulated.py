@@ -5,6 +5,8 @@ with what `iqagpt.readers.measures` sees. Adding the reader's variability and ro
 variability, rounding gives the best that anyone can predict: the ceiling of every method.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -100,8 +102,8 @@ def measure_images(variants: Artifact, params: ReadParams) -> pd.DataFrame:
         raise ArtifactError(f"{variants.path}: no variant '{REFERENCE}' to compare with; run dvc repro denoise")
     arrays = {name: variants.array(name) for name in manifest["variant"].unique()}
     masks, window_hu = variants.array("lesion_mask"), tuple(variants.info["window_hu"])
-    seen: dict[int, Measures] = {}
-    for _, items in tqdm(manifest.groupby("slice_id"), desc="reading", unit="slice", disable=None):
+
+    def read(items: pd.DataFrame) -> dict[int, Measures]:
         first = items.iloc[0]
         reader = SliceReader(
             arrays[REFERENCE][first["row"]],
@@ -110,7 +112,14 @@ def measure_images(variants: Artifact, params: ReadParams) -> pd.DataFrame:
             window_hu=window_hu,
             hyperdense=first["lesion_contrast_hu"] > 0,  # missing without lesion
         )
-        seen |= {item.Index: reader.measure(arrays[item.variant][item.row]) for item in items.itertuples()}
+        return {item.Index: reader.measure(arrays[item.variant][item.row]) for item in items.itertuples()}
+
+    slices = [items for _, items in manifest.groupby("slice_id")]
+    seen: dict[int, Measures] = {}
+    # Threads, as scipy's filters release the lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in tqdm(pool.map(read, slices), "reading", len(slices), unit="slice", disable=None):
+            seen |= found
     measured = pd.DataFrame([asdict(seen[index]) for index in manifest.index], dtype=float)
     measured["usual_noise_hu"] = usual_noise_hu(manifest, measured["noise_hu"])
     severities = pd.DataFrame(

@@ -1,4 +1,3 @@
-import time
 from importlib import import_module
 
 import numpy as np
@@ -8,17 +7,13 @@ import pytest
 from iqagpt.artifacts import create_artifact
 from iqagpt.baselines import vit_r
 from iqagpt.baselines.commonest import commonest_scores
-from iqagpt.baselines.noise_sd import _log_noise as log_noise
 from iqagpt.baselines.noise_sd import noise_sd
 from iqagpt.baselines.predictions import nearest_score, prediction_table
-from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.pretrained import Pretrained
-from iqagpt.captioner.text_stack import TextParams
 from iqagpt.criteria import KEYS, caption_to_scores
 from iqagpt.models import open_model
 from iqagpt.scored_images import open_scored_images
+from tests.baselines.starts import write_start
 
-START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 RECIPE = dict(
     epochs=20, batch_size=8, lr=3e-3, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-6, weight_decay=0.02, beta2=0.95,
     clip_norm=1.0, augment=True, keep="best", seed=1, hidden=16,
@@ -39,8 +34,9 @@ def images(scored_run):
 
 def predict(name, images, tmp_path):
     module = import_module(f"iqagpt.baselines.{name}")
+    start = write_start(tmp_path / "start")
     with create_artifact(tmp_path / name, "baseline") as writer:
-        scores = module.fit_predict(module.Params(**PARAMS[name]), images, START, writer)
+        scores = module.fit_predict(module.Params(**PARAMS[name]), images, start, writer)
     return prediction_table(images.held_out(), scores, name)
 
 
@@ -64,8 +60,9 @@ def test_regression_is_not_rounded(images, tmp_path):
 
 
 def test_regression_says_no_lesion_at_least_as_rightly_as_the_commonest_answer(images, tmp_path):
+    start = write_start(tmp_path / "start")
     with create_artifact(tmp_path / "m", "baseline") as writer:
-        vit_r.fit_predict(vit_r.Params(**RECIPE | {"epochs": 2}), images, START, writer)
+        vit_r.fit_predict(vit_r.Params(**RECIPE | {"epochs": 2}), images, start, writer)
         writer.info.update(name="vit_r", window_hu=list(images.window_hu))
     train = images.subset("train")
     absent = train.table["lesion_conspicuity"].isna().to_numpy()
@@ -90,20 +87,6 @@ def test_commonest_counts_an_absent_lesion_and_breaks_ties_towards_the_better_sc
         }
     )
     assert list(commonest_scores(table).values()) == [1, 3, None, 4]
-
-
-def test_images_are_opened_one_at_a_time():
-    busy, most = [], []
-
-    def image(index):
-        busy.append(index)
-        most.append(len(busy))
-        time.sleep(0.002)
-        busy.remove(index)
-        return np.random.default_rng(index).normal(50, 20, (32, 32))
-
-    log_noise(image, 24, (0.7, 1.4), (-160.0, 240.0))
-    assert max(most) == 1
 
 
 def test_noise_sd_grows_with_noise_and_ignores_edges():

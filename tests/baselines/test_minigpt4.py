@@ -22,8 +22,6 @@ from iqagpt.artifacts import create_artifact
 from iqagpt.baselines.minigpt4 import BuiltinParams, Params, fit_predict
 from iqagpt.baselines.predictions import prediction_table, read_captions
 from iqagpt.captioner.image_encoder import EncoderParams
-from iqagpt.captioner.pretrained import Pretrained
-from iqagpt.captioner.text_stack import TextParams
 from iqagpt.criteria import KEYS, all_scores, caption_to_scores, scores_to_caption
 from iqagpt.errors import ArtifactError, InputError, ParamsError
 from iqagpt.minigpt import prompt
@@ -33,9 +31,9 @@ from iqagpt.minigpt.fitting import StageTwo, learning_rate
 from iqagpt.models import open_model
 from iqagpt.scored_images import open_scored_images
 from iqagpt.weights import read_weights
+from tests.baselines.starts import ENCODER, write_start
 
 NONE = "presets/none.txt"
-START = Pretrained(EncoderParams("conv", 16, 32, 1, 2), TextParams(32, 1, 1, 2, 64, 0.0), {})
 BUILTIN = dict(
     width=48, layers=2, heads=2, steps=140, batch_size=12, lr=6e-3, first_steps=60, first_lr=6e-3,
 )  # fmt: skip
@@ -50,7 +48,8 @@ def params(builtin=QUICK, **changes):
     return Params(**{**RECIPE, **changes}, builtin=BuiltinParams(**builtin))
 
 
-def fit(settings, images, folder, start=START):
+def fit(settings, images, folder, **start):
+    start = write_start(folder.with_name("start"), **start)
     with create_artifact(folder, "baseline") as writer:
         scores = fit_predict(settings, images, start, writer)
         writer.info.update(name="minigpt4", window_hu=list(images.window_hu))
@@ -65,8 +64,7 @@ def images(scored_run):
 @pytest.fixture(scope="module")
 def fitted(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("minigpt4") / "model"
-    finer = Pretrained(EncoderParams("conv", 8, 32, 1, 2), START.text, {})
-    return fit(params(BUILTIN), images, folder, finer), folder
+    return fit(params(BUILTIN), images, folder, encoder=EncoderParams("conv", 8, 32, 1, 2)), folder
 
 
 def test_a_projection_alone_learns_to_tell_noise(fitted, images):
@@ -127,9 +125,9 @@ def test_anything_else_trained_is_a_defect(images):
 
 
 def test_pretrained_weights_reach_the_image_encoder(images, tmp_path):
-    donor = PatchEyes(START.encoder, 64)
+    donor = PatchEyes(ENCODER, 64)
     tensors = {name: torch.full_like(t, 0.5) for name, t in donor.state_dict().items()}
-    fit(params(), images, tmp_path / "m", Pretrained(START.encoder, START.text, tensors))
+    fit(params(), images, tmp_path / "m", tensors=tensors)
     found = read_weights(_artifact(tmp_path / "m"))
     assert all(torch.equal(found[f"eyes.{name}"], tensor) for name, tensor in tensors.items())
 

@@ -1,6 +1,7 @@
 """Truth and predictions brought together; the content of the metrics files."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,9 @@ def test_all_splits_and_methods_are_scored_in_one_call(
 
 def test_no_val_image_needs_no_java(scored_run: Path, folder: Path) -> None:
     data = load(folder, scored_run, name="val")
-    empty = Comparison("val", data.truth.iloc[:0], {m: t.iloc[:0] for m, t in data.predictions.items()})
+    empty = replace(
+        data, split="val", truth=data.truth.iloc[:0], predictions={m: t.iloc[:0] for m, t in data.predictions.items()}
+    )
     assert captioning([empty]) == {"val": {}}
 
 

@@ -64,7 +64,9 @@ def test_val_has_the_same_numbers_without_intervals(data: Comparison) -> None:
     metrics = val_metrics(data, text_of(data))
     assert metrics["iqagpt"]["accuracy"]["mean"] == 1
     assert "interval" not in metrics["iqagpt"]
-    empty = Comparison("val", data.truth.iloc[:0], {m: t.iloc[:0] for m, t in data.predictions.items()})
+    empty = replace(
+        data, split="val", truth=data.truth.iloc[:0], predictions={m: t.iloc[:0] for m, t in data.predictions.items()}
+    )
     assert val_metrics(empty, {}) == {"n_images": 0}
 
 

@@ -27,8 +27,10 @@ def results() -> Results:
         "majority_by_variant": truth[["image_id", *KEYS]].assign(unparsed=""),
     }
     tables = {name: table.assign(caption="a b c d") for name, table in tables.items()}
-    test = Comparison("test", truth, tables)
-    empty = Comparison("val", truth.iloc[:0], {name: table.iloc[:0] for name, table in tables.items()})
+    test = Comparison("test", truth, tables, "made for tests")
+    empty = Comparison(
+        "val", truth.iloc[:0], {name: table.iloc[:0] for name, table in tables.items()}, "made for tests"
+    )
     rng = np.random.default_rng(0)
     near = pd.DataFrame(rng.random((len(truth), 3)), columns=["psnr_db", "ssim", "rmse_hu"])
     near[truth["variant"] == "ndct"] = np.nan
@@ -77,7 +79,7 @@ def test_every_other_section_has_its_numbers(results: Results) -> None:
 def test_what_is_not_known_is_said(results: Results) -> None:
     tables = {name: table for name, table in results.tables.items() if not name.startswith("fidelity")}
     predictions = {m: t[["image_id", *KEYS, "unparsed"]] for m, t in results.test.predictions.items()}
-    data = Comparison("test", results.test.truth, predictions)
+    data = Comparison("test", results.test.truth, predictions, "made for tests")
     estimates = tables["estimates"]
     tables["estimates"] = estimates[~estimates["measure"].isin(["rps", "brier", "mae_expected"])]
     text = render_statistics(data, tables, results.metrics)
