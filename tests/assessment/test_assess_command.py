@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -145,6 +147,43 @@ def test_output_files(run, scan, suffix, tmp_path):
     before = (tmp_path / f"out/a.{suffix}").read_bytes()
     assert run(scan, "-o", f"out/a.{suffix}", "--force").exit_code == 0
     assert (tmp_path / f"out/a.{suffix}").read_bytes() == before
+
+
+@pytest.fixture
+def three_cores(monkeypatch):
+    """Batches of two slices, assessed three at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    monkeypatch.setattr(running, "BATCH_SIZE", 2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_batches_side_by_side_change_nothing(run, scan, three_cores, monkeypatch):
+    assess, calls, together = Assessor.assess_prepared, [], threading.Barrier(3)
+
+    def watched(self, slices):
+        calls.append(torch.get_num_threads())
+        if len(calls) <= 3:
+            together.wait(timeout=60)  # passed by three at once alone
+        return assess(self, slices)
+
+    unwatched = run(scan, "--format", "jsonl")
+    monkeypatch.setattr(Assessor, "assess_prepared", watched)
+    side_by_side = run(scan, "--format", "jsonl")
+    assert calls == [1] * 6 and side_by_side.exit_code == 0
+    torch.set_num_threads(1)
+    assert side_by_side.stdout == unwatched.stdout == run(scan, "--format", "jsonl").stdout
+
+
+def test_a_fault_in_one_of_several_batches_ends_the_run(run, scan, three_cores, monkeypatch):
+    def failing(self, slices):
+        raise KilledError
+
+    monkeypatch.setattr(Assessor, "assess_prepared", failing)
+    with pytest.raises(KilledError):
+        run(scan)
+    assert torch.get_num_threads() == 3
 
 
 class KilledError(BaseException):
